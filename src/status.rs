@@ -1,0 +1,256 @@
+//! What a running worker says of itself, and what it can be told: shared by consumers, which
+//! write it, and the admin listener and the summary, which read it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::error::ErrorClass;
+
+/// What a consumer, and by the worst of its consumers a pipeline, is doing. Later is worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Ended: told to stop, or its queue is empty under `--until-empty`.
+    Done,
+    /// Reading, or ready to.
+    Running,
+    /// Checking the database, the queue and the dead-letter route before the first subscription.
+    Starting,
+    /// Stopping: finishing what is in hand.
+    Draining,
+    /// The broker is away; its messages are with it.
+    Reconnecting,
+    /// The database, a lock or the dead-letter queue is away; messages stay unacked, nothing is read.
+    Holding,
+    /// Reading stopped until the cause is mended or somebody resumes it.
+    Paused,
+}
+
+impl State {
+    /// Every state, for metrics.
+    pub const ALL: [State; 7] = [
+        State::Done,
+        State::Running,
+        State::Starting,
+        State::Draining,
+        State::Reconnecting,
+        State::Holding,
+        State::Paused,
+    ];
+
+    /// The name in `/status`, logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Done => "done",
+            State::Running => "running",
+            State::Starting => "starting",
+            State::Draining => "draining",
+            State::Reconnecting => "reconnecting",
+            State::Holding => "holding",
+            State::Paused => "paused",
+        }
+    }
+}
+
+/// One consumer's state and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConsumerState {
+    /// What it does.
+    pub state: State,
+    /// Why, where that isn't obvious. Safe to show: it holds no values.
+    pub reason: Option<String>,
+    /// Since when.
+    #[serde(skip)]
+    pub since: Instant,
+    /// When its loop last turned: it must do so at least every 60 s.
+    #[serde(skip)]
+    pub turned: Instant,
+    /// Unsettled deliveries.
+    pub unsettled: usize,
+    /// Arrival of the oldest of them.
+    #[serde(skip)]
+    pub oldest_unsettled: Option<Instant>,
+}
+
+/// What somebody tells a paused pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Try the messages again.
+    Retry,
+    /// Dead-letter those of the storm's cause, as long as it lasts.
+    DeadLetter,
+}
+
+/// The latest order; each has a number, so that a consumer notices a new one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// Counts the orders.
+    pub number: u64,
+    /// The last `resume`.
+    pub resume: Option<Resume>,
+}
+
+/// The label of counters by class.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ClassLabel {
+    /// [`ErrorClass::name`]
+    pub class: &'static str,
+}
+
+impl From<ErrorClass> for ClassLabel {
+    fn from(class: ErrorClass) -> Self {
+        ClassLabel { class: class.name() }
+    }
+}
+
+/// One pipeline: counters, states, orders.
+#[derive(Debug)]
+pub struct PipelineStatus {
+    /// Its name.
+    pub name: String,
+    /// When the worker started it.
+    pub started: Instant,
+    /// Deliveries received, repeats included.
+    pub deliveries: Counter,
+    /// Messages written.
+    pub written: Counter,
+    /// Table rows written.
+    pub rows_written: Counter,
+    /// Messages that had been written before.
+    pub duplicates: Counter,
+    /// Messages for which a newer version was there.
+    pub superseded: Counter,
+    /// Messages that asked for nothing.
+    pub skipped: Counter,
+    /// Dead letters by class, counted after their confirm.
+    pub dead_lettered: Family<ClassLabel, Counter>,
+    /// Deliveries that the broker had delivered before.
+    pub redelivered: Counter,
+    /// Batches and dead letters tried again, by the class of what had failed.
+    pub retries: Family<ClassLabel, Counter>,
+    /// Messages in a written batch.
+    pub batch_rows: Histogram,
+    /// Seconds of a successful write, BEGIN to COMMIT.
+    pub commit_duration: Histogram,
+    /// Seconds from a delivery's arrival to its settling.
+    pub delivery_duration: Histogram,
+    /// The queue's ready messages when last asked; below 0: not known.
+    pub queue_ready: AtomicI64,
+    /// Deliveries marked as redelivered that are unsettled: pruning waits for them.
+    pub unsettled_redelivered: AtomicI64,
+    /// The line of the guarantee, once known.
+    pub guarantee: Mutex<Option<String>>,
+    consumers: Mutex<Vec<ConsumerState>>,
+    control: watch::Sender<Control>,
+}
+
+impl PipelineStatus {
+    /// A pipeline with so many consumers, all starting.
+    pub fn new(name: &str, consumers: usize) -> Self {
+        let now = Instant::now();
+        let starting = ConsumerState {
+            state: State::Starting,
+            reason: None,
+            since: now,
+            turned: now,
+            unsettled: 0,
+            oldest_unsettled: None,
+        };
+        PipelineStatus {
+            name: name.to_owned(),
+            started: now,
+            deliveries: Counter::default(),
+            written: Counter::default(),
+            rows_written: Counter::default(),
+            duplicates: Counter::default(),
+            superseded: Counter::default(),
+            skipped: Counter::default(),
+            dead_lettered: Family::default(),
+            redelivered: Counter::default(),
+            retries: Family::default(),
+            batch_rows: Histogram::new(exponential_buckets(1.0, 4.0, 8)),
+            commit_duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            delivery_duration: Histogram::new(exponential_buckets(0.001, 2.0, 20)),
+            queue_ready: AtomicI64::new(-1),
+            unsettled_redelivered: AtomicI64::new(0),
+            guarantee: Mutex::new(None),
+            consumers: Mutex::new(vec![starting; consumers]),
+            control: watch::Sender::new(Control::default()),
+        }
+    }
+
+    /// Changes one consumer's entry.
+    pub fn update(&self, consumer: usize, change: impl FnOnce(&mut ConsumerState)) {
+        // A poisoned lock means that a reader panicked; the entries are whole all the same.
+        let mut consumers = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = consumers.get_mut(consumer) {
+            change(entry);
+        }
+    }
+
+    /// All consumers as they are now.
+    pub fn consumers(&self) -> Vec<ConsumerState> {
+        self.consumers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The worst state and its reason.
+    pub fn state(&self) -> (State, Option<String>) {
+        self.consumers()
+            .into_iter()
+            .max_by_key(|consumer| consumer.state)
+            .map_or((State::Done, None), |consumer| (consumer.state, consumer.reason))
+    }
+
+    /// Unsettled deliveries of all consumers.
+    pub fn unsettled(&self) -> usize {
+        self.consumers().iter().map(|consumer| consumer.unsettled).sum()
+    }
+
+    /// Dead letters of all classes.
+    pub fn dead_lettered_total(&self) -> u64 {
+        ErrorClass::ALL.iter().map(|&class| self.dead_lettered.get_or_create(&class.into()).get()).sum()
+    }
+
+    /// Messages settled, as the summary counts them.
+    pub fn settled(&self) -> u64 {
+        self.written.get()
+            + self.duplicates.get()
+            + self.superseded.get()
+            + self.skipped.get()
+            + self.dead_lettered_total()
+    }
+
+    /// The queue's ready messages, where known.
+    pub fn ready(&self) -> Option<u64> {
+        u64::try_from(self.queue_ready.load(Ordering::Relaxed)).ok()
+    }
+
+    /// Gives an order to all consumers of this pipeline.
+    pub fn resume(&self, resume: Resume) {
+        self.control.send_modify(|control| {
+            control.number += 1;
+            control.resume = Some(resume);
+        });
+    }
+
+    /// Orders, as they come.
+    pub fn orders(&self) -> watch::Receiver<Control> {
+        self.control.subscribe()
+    }
+}
+
+/// All pipelines of a worker by name.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerStatus {
+    /// By name.
+    pub pipelines: BTreeMap<String, Arc<PipelineStatus>>,
+}

@@ -1,0 +1,1 @@
+//! All tests that need servers, in one binary.
