@@ -8,9 +8,14 @@
 
 pub mod catalogue;
 pub mod config;
+pub mod decode;
 pub mod digest;
 pub mod error;
+pub mod mapping;
 pub mod message;
+pub mod policy;
 pub mod rabbitmq;
+pub mod retry;
 pub mod sink;
 pub mod status;
+pub mod value;
