@@ -13,8 +13,7 @@ use crate::error::{ErrorClass, Failure};
 pub struct Fields {
     root: Node,
     slots: usize,
-    /// Keep top-level fields that nothing asks for.
-    pub keep_unknown: bool,
+    keep_unknown: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +23,11 @@ struct Node {
 }
 
 impl Fields {
+    /// Nothing asked for yet; `keep_unknown` keeps top-level fields that nothing asks for.
+    pub fn new(keep_unknown: bool) -> Self {
+        Fields { keep_unknown, ..Fields::default() }
+    }
+
     /// Asks for one more field; returns the slot in which a record has it.
     pub fn ask(&mut self, pointer: &[String]) -> usize {
         let mut node = &mut self.root;

@@ -7,15 +7,19 @@
 //! ```
 
 pub mod catalogue;
+pub mod batch;
+pub mod checks;
 pub mod config;
 pub mod decode;
 pub mod digest;
 pub mod error;
 pub mod mapping;
 pub mod message;
+mod pipeline;
 pub mod policy;
 pub mod rabbitmq;
 pub mod retry;
 pub mod sink;
 pub mod status;
 pub mod value;
+pub mod writer;

@@ -66,7 +66,7 @@ impl Plan {
     /// that constants don't fit, and a deduplication column without a unique key. All of them in
     /// one message.
     pub fn compile(pipeline: &config::Pipeline, table: &Table, ledger: Option<Ledger>) -> Result<Self, Failure> {
-        let mut fields = Fields { keep_unknown: pipeline.unknown_fields != UnknownFields::Ignore, ..Fields::default() };
+        let mut fields = Fields::new(pipeline.unknown_fields != UnknownFields::Ignore);
         let mut problems = Vec::new();
         let mut columns = Vec::new();
         let mut target = Vec::new();

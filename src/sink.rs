@@ -35,6 +35,17 @@ pub struct LedgerIdentity {
     pub table: TableName,
 }
 
+/// How far opening a ledger may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Only look: while a pipeline runs, a ledger that is gone must not come back empty in silence.
+    Existing,
+    /// Create what is missing.
+    Create,
+    /// Create what is missing, and take a marker over that names another queue or table.
+    Adopt,
+}
+
 /// The open ledger of one pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
@@ -101,13 +112,14 @@ pub trait Session: Send {
     /// Opens the ledger for a pipeline: creates its tables where they are missing (two processes
     /// may do so at once), migrates an older layout, refuses a newer one, and creates or compares
     /// the marker row. Another queue or table in it is `sink_misconfigured` with code
-    /// `ledger_identity`, unless `adopt`, which replaces it. Without the right to create it,
-    /// `sink_misconfigured` with the DDL in the message.
+    /// `ledger_identity`, unless [`Opening::Adopt`], which replaces it. Without the right to create
+    /// it, `sink_misconfigured` with the DDL in the message; missing under [`Opening::Existing`],
+    /// `sink_misconfigured` with code `ledger_missing`.
     fn open_ledger<'a>(
         &'a mut self,
         table: &'a TableName,
         identity: &'a LedgerIdentity,
-        adopt: bool,
+        opening: Opening,
     ) -> BoxFuture<'a, Result<Ledger, Failure>>;
 
     /// Writes units in one transaction and returns an outcome for each, in their order. All or
@@ -175,4 +187,10 @@ pub fn open(config: &config::Database) -> Result<Arc<dyn Database>, Failure> {
             format!("this binary was built without the feature for {kind:?}; build it with `--features`"),
         )),
     }
+}
+
+/// A foreign key names a row that isn't there (yet).
+pub fn is_missing_parent(failure: &Failure) -> bool {
+    failure.class == crate::error::ErrorClass::RowRejected
+        && matches!(&*failure.code, "23503" | "1452" | "SQLITE_CONSTRAINT_FOREIGNKEY")
 }
