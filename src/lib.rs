@@ -6,11 +6,18 @@
 //!                           └────── rejected ──────────────────────────┴─▶ dead_letter ─ confirm ─┘
 //! ```
 
+pub mod admin;
 pub mod catalogue;
+// pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod error;
 pub mod message;
+mod nearest;
 pub mod rabbitmq;
+pub mod shutdown;
 pub mod sink;
 pub mod status;
+pub mod summary;
+pub mod supervisor;
+pub mod telemetry;
