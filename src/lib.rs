@@ -8,7 +8,7 @@
 
 pub mod admin;
 pub mod catalogue;
-// pub mod cli;
+pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod error;
