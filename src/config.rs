@@ -9,6 +9,26 @@ use std::time::Duration;
 
 use crate::catalogue::TableName;
 
+mod brokers;
+mod checks;
+mod columns;
+mod databases;
+mod environment;
+mod field;
+mod load;
+mod names;
+mod pipelines;
+mod places;
+mod problems;
+mod reader;
+mod secrets;
+mod snippet;
+mod tree;
+mod units;
+
+pub use load::{load, load_str, process_environment};
+pub use problems::{ConfigErrors, ConfigProblem};
+
 /// A password or a URL with one in it: printing it shows nothing.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
@@ -303,7 +323,8 @@ pub struct Pipeline {
     pub table: TableName,
     /// Consumers on the queue, each with a writer.
     pub consumers: u16,
-    /// Unacked messages per consumer, at least 2 × `batch.max_rows`.
+    /// Unacked messages per consumer, at least 1. At least 2 × `batch.max_rows`, unless the rate limit allows
+    /// fewer: then rate × `retry.hold` / 2, so that no message waits until it must be given back.
     pub prefetch: u16,
     /// Where the ID may stand; the first that is there.
     pub message_id: Vec<IdPlace>,

@@ -28,14 +28,14 @@ use crate::error::{ErrorClass, Failure};
 use crate::mapping::Plan;
 use crate::message::{Delivery, Outcome, Unit};
 use crate::rabbitmq::{Source, SourceEvent};
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Phase, Shutdown};
 use crate::sink::Database;
 use crate::status::{Control, PipelineStatus, Resume, State};
 use crate::telemetry::Throttle;
 use crate::writer::{How, Writer};
 pub(crate) use emptiness::Emptiness;
-pub(crate) use letters::{LetterBox, Rejection};
 use letters::Letters;
+pub(crate) use letters::{LetterBox, Rejection};
 use pace::Pace;
 use seat::{Answer, Job, Seat};
 use settlement::Settlement;
@@ -105,7 +105,7 @@ pub(crate) struct Consumer<S> {
     held: Vec<Rejection>,
     orders: watch::Receiver<Control>,
     storm: watch::Receiver<Option<crate::error::Cause>>,
-    shutdown: watch::Receiver<Shutdown>,
+    shutdown: Shutdown,
     draining: bool,
     /// After [`Source::cancel`]: everything that had arrived is here.
     cancelled: bool,
@@ -122,7 +122,7 @@ impl<S: Source> Consumer<S> {
         prepared: &Prepared,
         source: S,
         letter_box: impl LetterBox + 'static,
-        shutdown: watch::Receiver<Shutdown>,
+        shutdown: Shutdown,
     ) -> Self {
         let pace = Pace::new(&context.config);
         let writer = Writer::new(Arc::clone(&context.database), &context.database_config);
@@ -196,11 +196,7 @@ impl<S: Source> Consumer<S> {
         let reading = self.can_read();
         tokio::select! {
             biased;
-            changed = self.shutdown.changed(), if !self.draining => {
-                // A sender that is gone means that nobody can say stop any more: stop.
-                if changed.is_err() { self.draining = true; }
-                Event::Shutdown
-            }
+            Ok(()) = self.shutdown.changed() => Event::Shutdown,
             Ok(()) = self.orders.changed() => Event::Order,
             Ok(()) = self.storm.changed() => Event::Storm,
             answer = self.writer.answer() => Event::Writer(answer),
@@ -212,7 +208,8 @@ impl<S: Source> Consumer<S> {
 
     /// Reading stops while something is held or paused, and while a whole batch waits already.
     fn can_read(&self) -> bool {
-        let stopped = self.storm_on() || self.letters.failing() || self.trouble.as_ref().is_some_and(Trouble::stops_reading);
+        let stopped =
+            self.storm_on() || self.letters.failing() || self.trouble.as_ref().is_some_and(Trouble::stops_reading);
         !stopped && !self.cancelled && !self.batcher.is_full()
     }
 
@@ -231,8 +228,14 @@ impl<S: Source> Consumer<S> {
         let hold = self.settlement.oldest().map(|oldest| oldest + self.context.config.retry.hold);
         let idle = self.idle_since.map(|_| now + emptiness::ASK_EVERY);
         [
-            batch, trouble, parked, hold.map(|at| at.max(now + Duration::from_millis(5))), idle,
-            self.settlement.due(), self.letters.due(), self.next_storm_check,
+            batch,
+            trouble,
+            parked,
+            hold.map(|at| at.max(now + Duration::from_millis(5))),
+            idle,
+            self.settlement.due(),
+            self.letters.due(),
+            self.next_storm_check,
         ]
         .into_iter()
         .flatten()
@@ -390,10 +393,13 @@ impl<S: Source> Consumer<S> {
     fn conclude(&mut self, outcomes: impl Iterator<Item = (Delivery, Outcome)>) {
         let mut outcomes: Vec<(Delivery, Outcome)> = outcomes.collect();
         outcomes.sort_unstable_by_key(|(delivery, _)| delivery.tag);
-        let causes = outcomes.iter().filter(|(delivery, _)| delivery.envelope.replays() == 0).map(|(_, outcome)| match outcome {
-            Outcome::Rejected(failure) => Some(failure.cause()),
-            Outcome::Written | Outcome::Duplicate | Outcome::Superseded | Outcome::Skipped => None,
-        });
+        let causes =
+            outcomes.iter().filter(|(delivery, _)| delivery.envelope.replays() == 0).map(
+                |(_, outcome)| match outcome {
+                    Outcome::Rejected(failure) => Some(failure.cause()),
+                    Outcome::Written | Outcome::Duplicate | Outcome::Superseded | Outcome::Skipped => None,
+                },
+            );
         let before = self.context.storm.active();
         let storm = self.context.storm.record(causes);
         if let (None, Some(cause)) = (&before, &storm) {
@@ -433,7 +439,11 @@ impl<S: Source> Consumer<S> {
 
     fn settle(&mut self, tag: u64) {
         let Some(settled) = self.settlement.settle(tag) else {
-            tracing::error!(pipeline = self.context.config.name, tag, "a delivery was settled twice; only the first counts");
+            tracing::error!(
+                pipeline = self.context.config.name,
+                tag,
+                "a delivery was settled twice; only the first counts"
+            );
             return;
         };
         self.acks_due = true;
@@ -455,10 +465,9 @@ impl<S: Source> Consumer<S> {
                         tracing::warn!(
                             pipeline,
                             queue = self.context.config.dead_letter.queue,
-                            suppressed = passed.suppressed,
-                            "dead-lettered: {}{}",
-                            rejection.failure,
-                            passed.note()
+                            suppressed = %passed,
+                            "dead-lettered: {}",
+                            rejection.failure
                         );
                     }
                     self.context.status.dead_lettered.get_or_create(&class.into()).inc();
@@ -504,13 +513,11 @@ impl<S: Source> Consumer<S> {
     }
 
     async fn shutdown_asked(&mut self) -> Option<End> {
-        if *self.shutdown.borrow_and_update() == Shutdown::Abort {
-            return Some(End::Stopped);
+        match *self.shutdown.borrow_and_update() {
+            Phase::Run => return None,
+            Phase::Abort => return Some(End::Stopped),
+            Phase::Drain => self.draining = true,
         }
-        if *self.shutdown.borrow() == Shutdown::Run && !self.draining {
-            return None;
-        }
-        self.draining = true;
         self.acks_due = true;
         match self.source.cancel().await {
             Ok(()) => None,

@@ -151,7 +151,12 @@ impl Writer {
 
     /// One transaction within its deadline. The session doesn't outlive an error that leaves its
     /// state unknown.
-    async fn transaction(&mut self, plan: &WritePlan, units: &[&Unit], isolating: bool) -> Result<Vec<Outcome>, Failure> {
+    async fn transaction(
+        &mut self,
+        plan: &WritePlan,
+        units: &[&Unit],
+        isolating: bool,
+    ) -> Result<Vec<Outcome>, Failure> {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => self.connect().await?,
@@ -167,7 +172,7 @@ impl Writer {
         written
     }
 
-    async fn connect(&self) -> Result<Box<dyn Session>, Failure> {
+    async fn connect(&mut self) -> Result<Box<dyn Session>, Failure> {
         match tokio::time::timeout(self.connect_deadline, self.database.connect()).await {
             Ok(connected) => connected,
             Err(_) => Err(overdue("the database didn't answer a connection attempt in time")),

@@ -60,7 +60,10 @@ impl<S: Source> Consumer<S> {
             Ok(ready) => ready,
             Err(failure) => return Some(End::SourceLost(failure)),
         };
-        context.status.queue_ready.store(i64::try_from(ready).unwrap_or(i64::MAX), std::sync::atomic::Ordering::Relaxed);
+        context
+            .status
+            .queue_ready
+            .store(i64::try_from(ready).unwrap_or(i64::MAX), std::sync::atomic::Ordering::Relaxed);
         if let Some(event) = self.source.next().now_or_never() {
             emptiness.vote(self.index, false);
             self.idle_since = None;

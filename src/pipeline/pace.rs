@@ -88,7 +88,8 @@ impl Pace {
     pub(super) fn spend(&mut self, now: Instant, rows: usize) {
         if !self.interval_per_row.is_zero() {
             let from = self.next_batch.map_or(now, |at| at.max(now));
-            self.next_batch = Some(from + self.interval_per_row.saturating_mul(u32::try_from(rows).unwrap_or(u32::MAX)));
+            self.next_batch =
+                Some(from + self.interval_per_row.saturating_mul(u32::try_from(rows).unwrap_or(u32::MAX)));
         }
     }
 }

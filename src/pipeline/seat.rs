@@ -17,9 +17,15 @@ use crate::writer::{How, Writer, Written};
 
 /// What the writer is asked to do.
 pub(super) enum Job {
-    Write { units: Vec<Unit>, how: How, plan: Arc<Plan> },
+    Write {
+        units: Vec<Unit>,
+        how: How,
+        plan: Arc<Plan>,
+    },
     /// Does a fresh connection take writes?
-    Probe { plan: Arc<Plan> },
+    Probe {
+        plan: Arc<Plan>,
+    },
     /// Do the start's checks pass?
     Check,
 }
@@ -103,7 +109,8 @@ async fn work(writer: &mut Writer, context: &Context, job: Job) -> Answer {
         }
         Job::Probe { plan } => Answer::Probed(writer.probe(&plan.write).await),
         Job::Check => {
-            let checked = checks::prepare(&*context.database, &context.database_config, &context.config, Opening::Existing);
+            let checked =
+                checks::prepare(&*context.database, &context.database_config, &context.config, Opening::Existing);
             Answer::Checked(Box::new(checked.await))
         }
     }

@@ -73,9 +73,7 @@ impl Trouble {
 
     pub(super) fn job(&mut self, plan: &Arc<Plan>) -> Job {
         match self.step {
-            Step::Write => {
-                Job::Write { units: std::mem::take(&mut self.units), how: self.how, plan: Arc::clone(plan) }
-            }
+            Step::Write => Job::Write { units: std::mem::take(&mut self.units), how: self.how, plan: Arc::clone(plan) },
             Step::Probe => Job::Probe { plan: Arc::clone(plan) },
             Step::Check => Job::Check,
         }
@@ -111,7 +109,9 @@ impl Trouble {
             Action::Isolate | Action::DeadLetter => self.change_how(How::Isolate),
             Action::Check => self.now(Step::Check),
             // The writer has found that others don't pass either: the database is at fault.
-            Action::DeadLetterIfOthersPass if self.failure.class == ErrorClass::SinkMisconfigured => self.now(Step::Check),
+            Action::DeadLetterIfOthersPass if self.failure.class == ErrorClass::SinkMisconfigured => {
+                self.now(Step::Check)
+            }
             Action::DeadLetterIfOthersPass | Action::Hold | Action::Rebuild | Action::Exit => {
                 self.state = Some(State::Holding);
                 self.wait(Step::Probe);
@@ -144,7 +144,11 @@ impl<S: Source> Consumer<S> {
     fn written(&mut self, written: Written, how: How, took: std::time::Duration) {
         let Written { settled, waiting, left, failure } = written;
         let status = &self.context.status;
-        let rows: usize = settled.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Written)).map(|(unit, _)| unit.changes.len()).sum();
+        let rows: usize = settled
+            .iter()
+            .filter(|(_, outcome)| matches!(outcome, Outcome::Written))
+            .map(|(unit, _)| unit.changes.len())
+            .sum();
         status.rows_written.inc_by(rows as u64);
         if left.is_empty() {
             status.batch_rows.observe(settled.len() as f64);
@@ -152,11 +156,16 @@ impl<S: Source> Consumer<S> {
         }
         let now = Instant::now();
         let mut outcomes = Vec::with_capacity(settled.len());
-        outcomes.extend(std::mem::take(&mut self.writer.refused).into_iter().map(|(delivery, failure)| (delivery, Outcome::Rejected(failure))));
+        outcomes.extend(
+            std::mem::take(&mut self.writer.refused)
+                .into_iter()
+                .map(|(delivery, failure)| (delivery, Outcome::Rejected(failure))),
+        );
         outcomes.extend(delivered(settled));
         let mut retried = std::mem::take(&mut self.writer.retried);
         for (unit, failure) in waiting {
-            let before = retried.iter().position(|parked| parked.what == unit.delivery.tag).map(|at| retried.swap_remove(at));
+            let before =
+                retried.iter().position(|parked| parked.what == unit.delivery.tag).map(|at| retried.swap_remove(at));
             match self.park(unit, before, now) {
                 Ok(parked) => self.parked.push(parked),
                 Err(unit) => outcomes.push((unit.delivery, Outcome::Rejected(failure))),
@@ -190,7 +199,7 @@ impl<S: Source> Consumer<S> {
         if failure.class != ErrorClass::RowRejected
             && let Some(passed) = context.throttle.pass(&context.config.name, failure.class.name())
         {
-            tracing::warn!(pipeline = context.config.name, suppressed = passed.suppressed, "not written yet: {failure}{}", passed.note());
+            tracing::warn!(pipeline = context.config.name, suppressed = %passed, "not written yet: {failure}");
         }
         let trouble = self.trouble.get_or_insert_with(|| Trouble::new(&context.config.retry, how, failure.clone()));
         trouble.units = units;

@@ -74,7 +74,9 @@ impl Round {
         }
         let mut stored: HashMap<&MessageId, [u8; 16]> = HashMap::new();
         for (unit, verdict) in self.units.iter().zip(&self.verdicts) {
-            if let (Some(entry), Some(Verdict::Outcome(Outcome::Written | Outcome::Duplicate))) = (&unit.ledger, verdict) {
+            if let (Some(entry), Some(Verdict::Outcome(Outcome::Written | Outcome::Duplicate))) =
+                (&unit.ledger, verdict)
+            {
                 stored.entry(&entry.id).or_insert(entry.body_hash);
             }
         }
