@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::catalogue::Table;
 use crate::config::{self, Deduplicate};
-use crate::error::Failure;
+use crate::error::{ErrorClass, Failure};
 use crate::mapping::Plan;
 use crate::sink::{Database, LedgerIdentity, Opening};
 
@@ -27,6 +27,23 @@ pub struct Prepared {
 /// `sink_unavailable` while the database is away, `sink_misconfigured` when it isn't as the
 /// pipeline needs it.
 pub async fn prepare(
+    database: &dyn Database,
+    config: &config::Database,
+    pipeline: &config::Pipeline,
+    opening: Opening,
+) -> Result<Prepared, Failure> {
+    // The server's own timeouts bound each statement; this fires when the link is dead.
+    let deadline = config.connect_timeout * 2 + config.statement_timeout * 4;
+    match tokio::time::timeout(deadline, check(database, config, pipeline, opening)).await {
+        Ok(prepared) => prepared,
+        Err(_) => {
+            let message = "the database didn't answer the start's checks in time";
+            Err(Failure::new(ErrorClass::SinkUnavailable, "deadline", message))
+        }
+    }
+}
+
+async fn check(
     database: &dyn Database,
     config: &config::Database,
     pipeline: &config::Pipeline,

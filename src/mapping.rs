@@ -173,17 +173,6 @@ impl Plan {
             .map(|id| LedgerEntry { id: crate::message::MessageId::new(id), body_hash: digest::body_hash(body) });
         Ok((ledger, Row(cells)))
     }
-
-    /// The message's ID alone, for a dead letter; `None` where it has none or isn't readable.
-    pub fn message_id(&self, envelope: &Envelope) -> Option<String> {
-        let record = if self.fields.is_empty() {
-            Record::default()
-        } else {
-            decode::json(&envelope.body, &self.fields, self.limits.max_depth).unwrap_or_default()
-        };
-        let seen = Seen { envelope, record, queue: &self.queue, id: None };
-        self.id.iter().find_map(|source| source.find(&seen).ok().flatten()).map(std::borrow::Cow::into_owned)
-    }
 }
 
 /// Left out, columns match top-level fields by name.

@@ -113,6 +113,7 @@ pub(crate) struct Consumer<S> {
     acks_due: bool,
     next_storm_check: Option<Instant>,
     idle_since: Option<Instant>,
+    next_look: Instant,
 }
 
 impl<S: Source> Consumer<S> {
@@ -147,13 +148,9 @@ impl<S: Source> Consumer<S> {
             acks_due: false,
             next_storm_check: None,
             idle_since: None,
+            next_look: Instant::now(),
             context,
         }
-    }
-
-    /// The prefetch to subscribe with.
-    pub(crate) fn first_prefetch(config: &config::Pipeline) -> u16 {
-        Pace::new(config).prefetch()
     }
 
     /// Works until the channel is lost, somebody says stop, or messages have to be given back.
@@ -183,7 +180,7 @@ impl<S: Source> Consumer<S> {
             entry.unsettled = 0;
             entry.oldest_unsettled = None;
         });
-        if let Some(emptiness) = &self.context.emptiness {
+        if let (Some(emptiness), false) = (&self.context.emptiness, matches!(end, End::Drained)) {
             emptiness.vote(self.index, false);
         }
         let tags = self.settlement.outstanding_tags();
@@ -381,7 +378,7 @@ impl<S: Source> Consumer<S> {
         let Some(batch) = self.batcher.take(now, self.draining) else { return };
         self.pace.spend(now, batch.units.len() + batch.refused.len());
         if batch.units.is_empty() {
-            self.conclude(batch.refused.into_iter().map(|(delivery, failure)| (delivery, Outcome::Rejected(failure))));
+            self.conclude(batch.refused.into_iter().map(Decided::refused).collect());
             return;
         }
         self.writer.refused = batch.refused;
@@ -390,16 +387,13 @@ impl<S: Source> Consumer<S> {
 
     /// Takes outcomes in the order of the queue: counts, settles, dead-letters or, in a storm,
     /// holds.
-    fn conclude(&mut self, outcomes: impl Iterator<Item = (Delivery, Outcome)>) {
-        let mut outcomes: Vec<(Delivery, Outcome)> = outcomes.collect();
-        outcomes.sort_unstable_by_key(|(delivery, _)| delivery.tag);
-        let causes =
-            outcomes.iter().filter(|(delivery, _)| delivery.envelope.replays() == 0).map(
-                |(_, outcome)| match outcome {
-                    Outcome::Rejected(failure) => Some(failure.cause()),
-                    Outcome::Written | Outcome::Duplicate | Outcome::Superseded | Outcome::Skipped => None,
-                },
-            );
+    fn conclude(&mut self, mut decided: Vec<Decided>) {
+        decided.sort_unstable_by_key(|one| one.delivery.tag);
+        let fresh = decided.iter().filter(|one| one.delivery.envelope.replays() == 0);
+        let causes = fresh.map(|one| match &one.outcome {
+            Outcome::Rejected(failure) => Some(failure.cause()),
+            Outcome::Written | Outcome::Duplicate | Outcome::Superseded | Outcome::Skipped => None,
+        });
         let before = self.context.storm.active();
         let storm = self.context.storm.record(causes);
         if let (None, Some(cause)) = (&before, &storm) {
@@ -411,30 +405,22 @@ impl<S: Source> Consumer<S> {
             );
         }
         let status = Arc::clone(&self.context.status);
-        for (delivery, outcome) in outcomes {
-            match outcome {
+        for one in decided {
+            match one.outcome {
                 Outcome::Written => status.written.inc(),
                 Outcome::Duplicate => status.duplicates.inc(),
                 Outcome::Superseded => status.superseded.inc(),
                 Outcome::Skipped => status.skipped.inc(),
                 Outcome::Rejected(failure) => {
-                    self.reject(delivery, failure, storm.as_ref());
+                    let held = storm.as_ref().is_some_and(|cause| *cause == failure.cause());
+                    let Delivery { tag, envelope, .. } = one.delivery;
+                    let rejection = Rejection { tag, attempts: one.attempts, envelope, failure };
+                    if held { self.held.push(rejection) } else { self.letters.add(rejection) }
                     continue;
                 }
             };
-            self.settle(delivery.tag);
+            self.settle(one.delivery.tag);
         }
-    }
-
-    fn reject(&mut self, delivery: Delivery, failure: Failure, storm: Option<&crate::error::Cause>) {
-        let held = storm.is_some_and(|cause| *cause == failure.cause());
-        let rejection = Rejection {
-            tag: delivery.tag,
-            message_id: self.plan.message_id(&delivery.envelope),
-            envelope: delivery.envelope,
-            failure,
-        };
-        if held { self.held.push(rejection) } else { self.letters.add(rejection) }
     }
 
     fn settle(&mut self, tag: u64) {
@@ -562,7 +548,25 @@ impl<S: Source> Consumer<S> {
     }
 }
 
-/// Deliveries and outcomes of units.
-fn delivered(settled: Vec<(Unit, Outcome)>) -> impl Iterator<Item = (Delivery, Outcome)> {
-    settled.into_iter().map(|(unit, outcome)| (unit.delivery, outcome))
+/// The prefetch to subscribe with first.
+pub(crate) fn first_prefetch(config: &config::Pipeline) -> u16 {
+    Pace::new(config).prefetch()
+}
+
+/// What was decided of one delivery.
+struct Decided {
+    delivery: Delivery,
+    outcome: Outcome,
+    /// In how many transactions it has been.
+    attempts: u32,
+}
+
+impl Decided {
+    fn refused((delivery, failure): (Delivery, Failure)) -> Self {
+        Decided { delivery, outcome: Outcome::Rejected(failure), attempts: 0 }
+    }
+
+    fn unit(unit: Unit, outcome: Outcome) -> Self {
+        Decided { delivery: unit.delivery, outcome, attempts: unit.attempts }
+    }
 }

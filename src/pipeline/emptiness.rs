@@ -45,7 +45,7 @@ impl<S: Source> Consumer<S> {
     /// behind everything that the broker had sent before it.
     pub(super) async fn ask_whether_empty(&mut self, now: Instant) -> Option<End> {
         let context = std::sync::Arc::clone(&self.context);
-        let emptiness = context.emptiness.as_ref()?;
+        let Some(emptiness) = context.emptiness.as_ref() else { return self.look_at_queue(now).await };
         let idle = self.settlement.is_empty() && self.batcher.is_empty() && !self.writer.busy();
         if !idle {
             self.idle_since = None;
@@ -70,5 +70,23 @@ impl<S: Source> Consumer<S> {
             return self.received(event);
         }
         emptiness.vote(self.index, ready == 0).then_some(End::Drained)
+    }
+
+    /// Keeps the metric of ready messages fresh; one consumer of a pipeline is enough for that.
+    async fn look_at_queue(&mut self, now: Instant) -> Option<End> {
+        if self.index > 0 || now < self.next_look {
+            return None;
+        }
+        self.next_look = now + super::TURN;
+        match self.source.ready().await {
+            Ok(ready) => self.show_ready(ready),
+            Err(failure) => return Some(End::SourceLost(failure)),
+        }
+        None
+    }
+
+    fn show_ready(&self, ready: u64) {
+        let ready = i64::try_from(ready).unwrap_or(i64::MAX);
+        self.context.status.queue_ready.store(ready, std::sync::atomic::Ordering::Relaxed);
     }
 }

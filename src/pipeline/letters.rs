@@ -15,7 +15,7 @@ use crate::retry::Backoff;
 #[derive(Debug)]
 pub(crate) struct Rejection {
     pub tag: u64,
-    pub message_id: Option<String>,
+    pub attempts: u32,
     pub envelope: Envelope,
     pub failure: Failure,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::seat::{Answer, Job};
-use super::{Consumer, End, delivered};
+use super::{Consumer, Decided, End};
 use crate::checks::Prepared;
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -155,23 +155,18 @@ impl<S: Source> Consumer<S> {
             status.commit_duration.observe(took.as_secs_f64());
         }
         let now = Instant::now();
-        let mut outcomes = Vec::with_capacity(settled.len());
-        outcomes.extend(
-            std::mem::take(&mut self.writer.refused)
-                .into_iter()
-                .map(|(delivery, failure)| (delivery, Outcome::Rejected(failure))),
-        );
-        outcomes.extend(delivered(settled));
+        let mut decided: Vec<Decided> = std::mem::take(&mut self.writer.refused).into_iter().map(Decided::refused).collect();
+        decided.extend(settled.into_iter().map(|(unit, outcome)| Decided::unit(unit, outcome)));
         let mut retried = std::mem::take(&mut self.writer.retried);
         for (unit, failure) in waiting {
             let before =
                 retried.iter().position(|parked| parked.what == unit.delivery.tag).map(|at| retried.swap_remove(at));
             match self.park(unit, before, now) {
                 Ok(parked) => self.parked.push(parked),
-                Err(unit) => outcomes.push((unit.delivery, Outcome::Rejected(failure))),
+                Err(unit) => decided.push(Decided::unit(unit, Outcome::Rejected(failure))),
             }
         }
-        self.conclude(outcomes.into_iter());
+        self.conclude(decided);
         match failure {
             Some(failure) if !left.is_empty() => self.in_trouble(left, how, failure),
             Some(_) | None => self.trouble = None,

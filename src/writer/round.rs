@@ -42,7 +42,11 @@ impl Round {
         self.units[at].ledger.as_ref().map(|entry| &entry.id)
     }
 
-    pub(super) fn pick(&self, places: &[usize]) -> Vec<&Unit> {
+    /// For one more transaction.
+    pub(super) fn pick(&mut self, places: &[usize]) -> Vec<&Unit> {
+        for &at in places {
+            self.units[at].attempts += 1;
+        }
         places.iter().map(|&at| &self.units[at]).collect()
     }
 
