@@ -8,6 +8,7 @@
 
 pub mod catalogue;
 pub mod config;
+pub mod dead_letter;
 pub mod digest;
 pub mod error;
 pub mod message;
