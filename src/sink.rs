@@ -15,13 +15,21 @@ use crate::config::{self, IdConflict};
 use crate::error::Failure;
 use crate::message::{Outcome, Unit};
 
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+mod datetime_text;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+mod marker;
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+mod optimistic;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod shape;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+mod values_sql;
 
 /// Which pipeline's entries in the ledger, and what it writes to. Kept in a marker row, so that a
 /// second config of the same pipeline name, or a changed target, is noticed.
