@@ -131,9 +131,12 @@ impl Plan {
     /// The delivery comes back with a failure of class `decode` or `mapping`, to be dead-lettered.
     pub fn map(&self, delivery: Delivery) -> Result<Unit, Box<(Delivery, Failure)>> {
         match self.unit_parts(&delivery.envelope) {
-            Ok((ledger, row)) => {
-                Ok(Unit { delivery, ledger, changes: vec![Change { target: 0, operation: Operation::Insert, row }] })
-            }
+            Ok((ledger, row)) => Ok(Unit {
+                delivery,
+                ledger,
+                changes: vec![Change { target: 0, operation: Operation::Insert, row }],
+                attempts: 0,
+            }),
             Err(failure) => Err(Box::new((delivery, failure))),
         }
     }

@@ -415,7 +415,11 @@ impl<S: Source> Consumer<S> {
                     let held = storm.as_ref().is_some_and(|cause| *cause == failure.cause());
                     let Delivery { tag, envelope, .. } = one.delivery;
                     let rejection = Rejection { tag, attempts: one.attempts, envelope, failure };
-                    if held { self.held.push(rejection) } else { self.letters.add(rejection) }
+                    if held {
+                        self.held.push(rejection)
+                    } else {
+                        self.letters.add(rejection)
+                    }
                     continue;
                 }
             };

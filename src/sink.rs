@@ -17,7 +17,6 @@ use crate::message::{Outcome, Unit};
 
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod datetime_text;
-#[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod marker;
 #[cfg(feature = "mysql")]
 mod mysql;

@@ -23,7 +23,7 @@ use crate::rabbitmq::Rabbitmq;
 use crate::retry::Backoff;
 use crate::shutdown::{Phase, Shutdown, reached};
 use crate::sink::{self, Opening};
-use crate::status::{Control, State, WorkerStatus};
+use crate::status::{Control, PipelineStatus, State, WorkerStatus};
 use crate::summary::Summary;
 use crate::telemetry::Throttle;
 use letter_box::QueueLetters;
@@ -71,7 +71,8 @@ fn context(
     options: &RunOptions,
     status: &WorkerStatus,
 ) -> Result<(Context, Rabbitmq), Failure> {
-    let missing = |what: &str| Failure::new(ErrorClass::Config, "reference", format!("pipeline {name}: no such {what}"));
+    let missing =
+        |what: &str| Failure::new(ErrorClass::Config, "reference", format!("pipeline {name}: no such {what}"));
     let pipeline = config.pipelines.get(name).ok_or_else(|| missing("pipeline"))?.clone();
     let database_config = config.databases.get(&pipeline.database).ok_or_else(|| missing("database"))?.clone();
     let broker = config.brokers.get(&pipeline.broker).ok_or_else(|| missing("broker"))?;
@@ -252,21 +253,13 @@ impl Keeper {
         let pipeline = &self.context.config.name;
         self.context.status.update(self.index, |entry| entry.enter(pipeline, obstacle.state, Some(obstacle.reason)));
         let wait = self.backoff.next_wait();
+        let mut stopping = self.shutdown.clone();
         let mut storm = self.context.storm.watch();
         tokio::select! {
-            () = self.turning(wait) => {}
+            () = turning(&self.context.status, self.index, wait) => {}
             Ok(()) = self.orders.changed() => self.ordered(),
             Ok(()) = storm.changed() => {}
-            () = reached(&mut self.shutdown.clone(), Phase::Drain) => {}
-        }
-    }
-
-    /// A wait that shows that it is alive.
-    async fn turning(&self, wait: Duration) {
-        let until = tokio::time::Instant::now() + wait;
-        while tokio::time::Instant::now() < until {
-            self.context.status.update(self.index, |entry| entry.turned = Instant::now());
-            tokio::time::sleep_until(until.min(tokio::time::Instant::now() + Duration::from_secs(10))).await;
+            () = reached(&mut stopping, Phase::Drain) => {}
         }
     }
 
@@ -287,5 +280,14 @@ impl Keeper {
             // It holds nothing any more.
             emptiness.vote(self.index, true);
         }
+    }
+}
+
+/// A wait that shows that it is alive.
+async fn turning(status: &PipelineStatus, consumer: usize, wait: Duration) {
+    let until = tokio::time::Instant::now() + wait;
+    while tokio::time::Instant::now() < until {
+        status.update(consumer, |entry| entry.turned = Instant::now());
+        tokio::time::sleep_until(until.min(tokio::time::Instant::now() + Duration::from_secs(10))).await;
     }
 }

@@ -155,7 +155,8 @@ impl<S: Source> Consumer<S> {
             status.commit_duration.observe(took.as_secs_f64());
         }
         let now = Instant::now();
-        let mut decided: Vec<Decided> = std::mem::take(&mut self.writer.refused).into_iter().map(Decided::refused).collect();
+        let mut decided: Vec<Decided> =
+            std::mem::take(&mut self.writer.refused).into_iter().map(Decided::refused).collect();
         decided.extend(settled.into_iter().map(|(unit, outcome)| Decided::unit(unit, outcome)));
         let mut retried = std::mem::take(&mut self.writer.retried);
         for (unit, failure) in waiting {

@@ -1,6 +1,6 @@
 //! The marker row of a pipeline's ledger: what it must say, and what follows where it doesn't.
 
-use super::LedgerIdentity;
+use super::{LedgerIdentity, Opening};
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 
@@ -23,12 +23,12 @@ pub(super) fn table(ledger: &TableName) -> TableName {
 ///
 /// # Errors
 /// `ledger_identity` where it names another queue or table and isn't to be adopted.
-pub(super) fn check(found: &Marker, identity: &LedgerIdentity, adopt: bool) -> Result<bool, Failure> {
+pub(super) fn check(found: &Marker, identity: &LedgerIdentity, opening: Opening) -> Result<bool, Failure> {
     let target = identity.table.to_string();
     if found.queue == identity.queue && found.target == target {
         return Ok(false);
     }
-    if adopt {
+    if opening == Opening::Adopt {
         return Ok(true);
     }
     Err(Failure::new(
@@ -41,6 +41,18 @@ pub(super) fn check(found: &Marker, identity: &LedgerIdentity, adopt: bool) -> R
             identity.pipeline, found.queue, found.target, identity.queue
         ),
     ))
+}
+
+/// The ledger, or the pipeline's marker in it, is gone since the worker started.
+pub(super) fn missing(ledger: &TableName) -> Failure {
+    Failure::new(
+        ErrorClass::SinkMisconfigured,
+        "ledger_missing",
+        format!(
+            "the ledger `{ledger}` of this pipeline is gone: restore it with what stood in it; or, knowing that whatever \
+             is delivered again will be written again, restart the worker, which begins a new one"
+        ),
+    )
 }
 
 /// The ledger's layout is newer than this program knows.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::Row;
 
-use super::{Database, Ledger, LedgerIdentity, Session, WritePlan};
+use super::{Database, Ledger, LedgerIdentity, Opening, Session, WritePlan};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -76,10 +76,10 @@ impl Session for PostgresSession {
         &'a mut self,
         table: &'a TableName,
         identity: &'a LedgerIdentity,
-        adopt: bool,
+        opening: Opening,
     ) -> BoxFuture<'a, Result<Ledger, Failure>> {
         Box::pin(async move {
-            let result = ledger::open(self.link.enter()?, table, identity, adopt).await;
+            let result = ledger::open(self.link.enter()?, table, identity, opening).await;
             self.link.leave(result)
         })
     }

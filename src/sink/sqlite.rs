@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
-use super::{Database, Ledger, LedgerIdentity, Session, WritePlan, optimistic};
+use super::{Database, Ledger, LedgerIdentity, Opening, Session, WritePlan, optimistic};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -67,8 +67,7 @@ impl Sqlite {
                     _ => ErrorClass::SinkMisconfigured,
                 };
                 // The statement is the user's and may have a secret in it, and so may the text.
-                Failure::new(class, failure.code, "a statement of `on_connect` failed")
-                    .detail(failure.detail.reveal())
+                Failure::new(class, failure.code, "a statement of `on_connect` failed").detail(failure.detail.reveal())
             })?;
         }
         Ok(SqliteSession { connection, careful: false, broken: false })
@@ -115,9 +114,9 @@ impl Session for SqliteSession {
         &'a mut self,
         table: &'a TableName,
         identity: &'a LedgerIdentity,
-        adopt: bool,
+        opening: Opening,
     ) -> BoxFuture<'a, Result<Ledger, Failure>> {
-        Box::pin(self.open(table, identity, adopt))
+        Box::pin(self.open(table, identity, opening))
     }
 
     // Nothing has to be done for `isolating`: a deferred foreign key fails at COMMIT, and then in

@@ -29,7 +29,10 @@ async fn subscribe(connection: &Connection, pipeline: &config::Pipeline) -> Resu
                 pipeline.queue, pipeline.name
             )));
         };
-        connection.declare_source(&pipeline.queue, declare).await.map_err(|failure| Obstacle::paused(failure.to_string()))?;
+        connection
+            .declare_source(&pipeline.queue, declare)
+            .await
+            .map_err(|failure| Obstacle::paused(failure.to_string()))?;
         tracing::info!(pipeline = pipeline.name, queue = pipeline.queue, "queue declared");
     }
     let dead = &pipeline.dead_letter;

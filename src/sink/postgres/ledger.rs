@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
-use crate::sink::{Ledger, LedgerIdentity};
+use crate::sink::{Ledger, LedgerIdentity, Opening, marker};
 
 use super::classify::failure;
 use super::link::Link;
@@ -59,18 +59,21 @@ pub(super) async fn open(
     link: &mut Link,
     table: &TableName,
     identity: &LedgerIdentity,
-    adopt: bool,
+    opening: Opening,
 ) -> Result<Ledger, Failure> {
     if pipelines(table).name.len() > MAX_NAME {
         let message = format!("ledger_table {table} is too long: its tables' names must fit into {MAX_NAME} bytes");
         return Err(misconfigured("ledger_name", message));
     }
     if !is_complete(link.conn(), table).await? {
+        if opening == Opening::Existing {
+            return Err(marker::missing(table));
+        }
         create(link, table).await.map_err(|failure| with_ddl(failure, table))?;
     }
     check(link.conn(), table).await?;
     migrate(link, table).await?;
-    let (pipeline, was_there) = mark(link, table, identity, adopt).await?;
+    let (pipeline, was_there) = mark(link, table, identity, opening).await?;
     let emptied = was_there && is_empty(link.conn(), table, pipeline).await?;
     Ok(Ledger { table: table.clone(), pipeline, emptied })
 }
@@ -187,7 +190,7 @@ async fn mark(
     link: &mut Link,
     table: &TableName,
     identity: &LedgerIdentity,
-    adopt: bool,
+    opening: Opening,
 ) -> Result<(i32, bool), Failure> {
     let marker = quoted(&pipelines(table));
     let conn = link.conn();
@@ -196,6 +199,9 @@ async fn mark(
         "INSERT INTO {marker} (name, queue, target, layout) SELECT $1, $2, $3, $4 \
          WHERE NOT EXISTS (SELECT FROM {marker} WHERE name = $1) ON CONFLICT (name) DO NOTHING RETURNING id"
     );
+    if opening == Opening::Existing && !is_marked(conn, &marker, &identity.pipeline).await? {
+        return Err(marker::missing(table));
+    }
     let created: Option<i32> = sqlx::query_scalar(AssertSqlSafe(insert))
         .bind(&identity.pipeline)
         .bind(&identity.queue)
@@ -213,7 +219,7 @@ async fn mark(
     if queue == identity.queue && known == target {
         return Ok((id, true));
     }
-    if !adopt {
+    if opening != Opening::Adopt {
         let message = format!(
             "pipeline {:?} has a ledger in {table} for queue {queue:?} and table {known:?}; this config says queue \
              {:?} and table {target:?}. If another config uses the same name, give this pipeline another one; if it \
@@ -226,6 +232,11 @@ async fn mark(
     let query = sqlx::query(AssertSqlSafe(update)).bind(id).bind(&identity.queue).bind(&target);
     query.execute(conn).await.map_err(failure)?;
     Ok((id, true))
+}
+
+async fn is_marked(conn: &mut PgConnection, marker: &str, pipeline: &str) -> Result<bool, Failure> {
+    let sql = format!("SELECT EXISTS (SELECT FROM {marker} WHERE name = $1)");
+    sqlx::query_scalar(AssertSqlSafe(sql)).bind(pipeline).fetch_one(conn).await.map_err(failure)
 }
 
 async fn is_empty(conn: &mut PgConnection, table: &TableName, pipeline: i32) -> Result<bool, Failure> {

@@ -8,7 +8,7 @@ use super::{SqliteSession, classify, quote, schema_of};
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::sink::marker::{self, Marker};
-use crate::sink::{Ledger, LedgerIdentity, datetime_text};
+use crate::sink::{Ledger, LedgerIdentity, Opening, datetime_text};
 
 /// Each turns the layout with its place + 1 into the next one; `{ledger}` is the ledger's quoted
 /// name. What [`ddl`] creates is always the newest.
@@ -46,9 +46,12 @@ impl SqliteSession {
         &mut self,
         table: &TableName,
         identity: &LedgerIdentity,
-        adopt: bool,
+        opening: Opening,
     ) -> Result<Ledger, Failure> {
         if !self.ledger_exists(table).await? {
+            if opening == Opening::Existing {
+                return Err(marker::missing(table));
+            }
             let create = format!("BEGIN IMMEDIATE;\n{}COMMIT", ddl(table));
             self.transact(create).await.map_err(|failure| match failure.class {
                 ErrorClass::SinkMisconfigured => marker::not_created(table, &failure, &ddl(table)),
@@ -56,8 +59,8 @@ impl SqliteSession {
             })?;
         }
         self.migrate(table).await?;
-        let (found, created) = self.marker(table, identity).await?;
-        if marker::check(&found, identity, adopt)? {
+        let (found, created) = self.marker(table, identity, opening).await?;
+        if marker::check(&found, identity, opening)? {
             let adopt = format!("UPDATE {} SET queue = ?, target = ? WHERE id = ?", quote(&marker::table(table)));
             sqlx::query(AssertSqlSafe(adopt))
                 .bind(&identity.queue)
@@ -112,7 +115,12 @@ impl SqliteSession {
     }
 
     /// The pipeline's marker row, made where it is missing, and whether it was made.
-    async fn marker(&mut self, table: &TableName, identity: &LedgerIdentity) -> Result<(Marker, bool), Failure> {
+    async fn marker(
+        &mut self,
+        table: &TableName,
+        identity: &LedgerIdentity,
+        opening: Opening,
+    ) -> Result<(Marker, bool), Failure> {
         let markers = quote(&marker::table(table));
         let read = format!("SELECT id, queue, target FROM {markers} WHERE name = ?");
         let make = format!(
@@ -127,6 +135,9 @@ impl SqliteSession {
                 .map_err(|error| classify::failure(error, &[]))?;
             if let Some(row) = row {
                 return Ok((Marker { id: row.get(0), queue: row.get(1), target: row.get(2) }, created));
+            }
+            if opening == Opening::Existing {
+                return Err(marker::missing(table));
             }
             let made = sqlx::query(AssertSqlSafe(make.clone()))
                 .bind(&identity.pipeline)
