@@ -184,7 +184,8 @@ async fn a_dead_letter_queue_never_wears_messages_out() {
         let mut source = connection.subscribe(&queue, 1, "wear").await.unwrap();
         let delivery = super::server::delivered(&mut source).await;
         assert_eq!(delivery.envelope.body, "0", "round {round}");
-        rabbit_sink::rabbitmq::Source::give_back(source, vec![delivery.tag]).await;
+        // Closing counts in every version; giving back doesn't in all.
+        drop(source);
     }
     client.until_ready(&queue, 1).await;
     connection.close().await;
