@@ -3,33 +3,31 @@
 //! `config/` beside this file reads TOML and environment into it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::catalogue::TableName;
 
-/// A password or a URL with one in it: printing it shows nothing.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
+mod brokers;
+mod checks;
+mod columns;
+mod databases;
+mod environment;
+mod field;
+mod load;
+mod names;
+mod pipelines;
+mod places;
+mod problems;
+mod reader;
+mod secrets;
+mod snippet;
+mod tree;
+mod units;
 
-impl Secret {
-    /// Keeps a text from logs.
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
-    }
-
-    /// The text, for whoever logs in with it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
+pub use load::{load, load_str, process_environment};
+pub use problems::{ConfigErrors, ConfigProblem};
+pub use secrets::Secret;
 
 /// Everything in one config file.
 #[derive(Clone, Debug)]
@@ -303,7 +301,8 @@ pub struct Pipeline {
     pub table: TableName,
     /// Consumers on the queue, each with a writer.
     pub consumers: u16,
-    /// Unacked messages per consumer, at least 2 × `batch.max_rows`.
+    /// Unacked messages per consumer, at least 1. At least 2 × `batch.max_rows`, unless the rate limit allows
+    /// fewer: then rate × `retry.hold` / 2, so that no message waits until it must be given back.
     pub prefetch: u16,
     /// Where the ID may stand; the first that is there.
     pub message_id: Vec<IdPlace>,

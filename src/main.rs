@@ -1,2 +1,5 @@
-//! Starts the runtime and maps errors to exit codes.
-fn main() {}
+//! Starts what was typed and maps its end to an exit code.
+
+fn main() -> std::process::ExitCode {
+    rabbit_sink::cli::main()
+}

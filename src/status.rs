@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::config::Config;
 use crate::error::ErrorClass;
 
 /// What a consumer, and by the worst of its consumers a pipeline, is doing. Later is worse.
@@ -81,6 +82,27 @@ pub struct ConsumerState {
     pub oldest_unsettled: Option<Instant>,
 }
 
+impl ConsumerState {
+    /// Changes the state and tells the log: changes are never throttled. A state that goes on
+    /// keeps its `since`, even if its reason changes.
+    pub fn enter(&mut self, pipeline: &str, state: State, reason: Option<String>) {
+        if self.state != state {
+            self.since = Instant::now();
+            let (from, why) = (self.state.name(), reason.as_deref().unwrap_or(""));
+            match state {
+                State::Paused => tracing::error!(pipeline, from, "paused: {why}"),
+                State::Holding => tracing::warn!(pipeline, from, "holding: {why}"),
+                State::Reconnecting => tracing::warn!(pipeline, from, "reconnecting: {why}"),
+                State::Done | State::Running | State::Starting | State::Draining => {
+                    tracing::info!(pipeline, from, "{} {why}", state.name());
+                }
+            }
+            self.state = state;
+        }
+        self.reason = reason;
+    }
+}
+
 /// What somebody tells a paused pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
@@ -119,6 +141,8 @@ pub struct PipelineStatus {
     pub name: String,
     /// When the worker started it.
     pub started: Instant,
+    /// How long a delivery may stay unsettled: `retry.hold`.
+    pub hold: Duration,
     /// Deliveries received, repeats included.
     pub deliveries: Counter,
     /// Messages written.
@@ -168,6 +192,7 @@ impl PipelineStatus {
         PipelineStatus {
             name: name.to_owned(),
             started: now,
+            hold: Duration::from_secs(600),
             deliveries: Counter::default(),
             written: Counter::default(),
             rows_written: Counter::default(),
@@ -186,6 +211,12 @@ impl PipelineStatus {
             consumers: Mutex::new(vec![starting; consumers]),
             control: watch::Sender::new(Control::default()),
         }
+    }
+
+    /// With another `hold` than the config's default of ten minutes.
+    #[must_use]
+    pub fn with_hold(self, hold: Duration) -> Self {
+        PipelineStatus { hold, ..self }
     }
 
     /// Changes one consumer's entry.
@@ -208,6 +239,11 @@ impl PipelineStatus {
             .into_iter()
             .max_by_key(|consumer| consumer.state)
             .map_or((State::Done, None), |consumer| (consumer.state, consumer.reason))
+    }
+
+    /// Arrival of the oldest unsettled delivery of all consumers.
+    pub fn oldest_unsettled(&self) -> Option<Instant> {
+        self.consumers().iter().filter_map(|consumer| consumer.oldest_unsettled).min()
     }
 
     /// Unsettled deliveries of all consumers.
@@ -253,4 +289,14 @@ impl PipelineStatus {
 pub struct WorkerStatus {
     /// By name.
     pub pipelines: BTreeMap<String, Arc<PipelineStatus>>,
+}
+
+impl WorkerStatus {
+    /// All pipelines of a config, every consumer starting.
+    pub fn of(config: &Config) -> Self {
+        let status = |pipeline: &crate::config::Pipeline| {
+            PipelineStatus::new(&pipeline.name, usize::from(pipeline.consumers)).with_hold(pipeline.retry.hold)
+        };
+        WorkerStatus { pipelines: config.pipelines.values().map(|p| (p.name.clone(), Arc::new(status(p)))).collect() }
+    }
 }

@@ -1,0 +1,116 @@
+//! One function for each path.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::report::Report;
+use super::{Shared, health};
+use crate::nearest::no_such_pipeline;
+use crate::status::{self, Resume};
+use crate::telemetry::metrics;
+
+/// Why a request wasn't served: a status and `{"error": …}`.
+#[derive(Debug, Serialize)]
+pub(super) struct Problem {
+    #[serde(skip)]
+    status: StatusCode,
+    error: String,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Problem { status, error: error.into() }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.status, Json(self)).into_response()
+    }
+}
+
+/// 200, or 503 where it isn't well.
+fn well(well: bool) -> StatusCode {
+    if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+pub(super) async fn livez(State(shared): State<Arc<Shared>>) -> Response {
+    let liveness = health::liveness(&shared.status, Instant::now());
+    (well(liveness.live), Json(liveness)).into_response()
+}
+
+pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    let readiness = health::readiness(&shared.status);
+    (well(readiness.ready), Json(readiness)).into_response()
+}
+
+pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Json<Report> {
+    Json(Report::of(&shared.status, Instant::now()))
+}
+
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let text = metrics::render(&shared.status, Instant::now()).map_err(|error| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics can't be written: {error}"))
+    })?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResumeQuery {
+    #[serde(default)]
+    dead_letter: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Resumed {
+    pipeline: String,
+    resumed: &'static str,
+}
+
+/// Takes the body, too, so that its limit holds.
+pub(super) async fn resume(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    query: Result<Query<ResumeQuery>, axum::extract::rejection::QueryRejection>,
+    _body: Bytes,
+) -> Result<Json<Resumed>, Problem> {
+    let Query(query) = query.map_err(|_| {
+        Problem::new(StatusCode::BAD_REQUEST, "the only parameter is dead_letter, and it is true or false")
+    })?;
+    let known = &shared.status.pipelines;
+    let pipeline = known.get(&name).ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, no_such_pipeline(&name, known.keys().map(String::as_str)))
+    })?;
+    let state = pipeline.state().0;
+    if state != status::State::Paused {
+        let message = format!("{name} is not paused, it is {}: there is nothing to resume", state.name());
+        return Err(Problem::new(StatusCode::CONFLICT, message));
+    }
+    let (order, resumed) = match query.dead_letter {
+        true => (Resume::DeadLetter, "dead_letter"),
+        false => (Resume::Retry, "retry"),
+    };
+    pipeline.resume(order);
+    tracing::info!(pipeline = name, how = resumed, "told to resume");
+    Ok(Json(Resumed { pipeline: name, resumed }))
+}
+
+pub(super) async fn not_found(uri: Uri) -> Problem {
+    let known = "/livez, /readyz, /status, /metrics and POST /pipelines/NAME/resume";
+    let path: String = uri.path().chars().take(64).collect();
+    Problem::new(StatusCode::NOT_FOUND, format!("there is no {path}; there are {known}"))
+}
+
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(64).collect();
+    let other = if method == Method::GET { "POST" } else { "GET" };
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{path} takes {other}"))
+}

@@ -1,0 +1,188 @@
+//! What was typed: parsed, its command run, its end made an exit code. One file per command.
+//!
+//! Data goes to stdout, messages to stderr. A reader that closes stdout early ends the output,
+//! never the work.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Config};
+use crate::telemetry::{self, LogFormat};
+
+mod client;
+mod dlq;
+pub mod escape;
+pub mod exit;
+mod health;
+mod init;
+mod output;
+mod resume;
+mod run;
+pub mod signals;
+mod status;
+
+use exit::{CliError, Exit};
+use output::Out;
+
+/// Moves messages from RabbitMQ queues into SQL tables: nothing lost, nothing written twice.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rabbit-sink",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 config or usage, 3 broker or database not reachable, \
+    4 the check found something wrong or a pipeline is paused, 5 done in part.")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// The config file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "RABBIT_SINK_CONFIG",
+        hide_env_values = true,
+        default_value = "config/rabbit-sink.toml"
+    )]
+    config: PathBuf,
+    /// Data on stdout as JSON, an object a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// error, warn, info, debug or trace, or a list such as info,rabbit_sink::pipeline=debug
+    #[arg(long, global = true, value_name = "LEVEL", env = telemetry::LOG_VARIABLE, hide_env_values = true)]
+    log_level: Option<String>,
+    /// How log lines look [default: text on a terminal, json elsewhere]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<Format>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Move messages until told to stop: the worker
+    Run(run::Args),
+    /// What the running worker does, and what it has done so far
+    Status,
+    /// Let a paused pipeline go on
+    Resume(resume::Args),
+    /// Exit with 0 if the running worker is alive, else with 1: for container health checks
+    Health,
+    /// Look at dead letters
+    #[command(subcommand)]
+    Dlq(dlq::Command),
+    /// Print what a new setup needs
+    Init(init::Args),
+}
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let failed = error.print().is_err() && error.use_stderr();
+            // A closed stdout under `--help` is no failure; a closed stderr leaves nobody to tell.
+            return if failed { Exit::Usage } else { exit::of_usage(&error) }.into();
+        }
+    };
+    let mut out = Out::new(cli.global.json);
+    let ended = execute(cli, &mut out);
+    // What couldn't be printed isn't done, whatever the command says.
+    let exit = match ended.and_then(|exit| out.finish().map(|()| exit)) {
+        Ok(exit) => exit,
+        Err(CliError { exit, message }) => {
+            output::complain(&message);
+            exit
+        }
+    };
+    exit.into()
+}
+
+fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
+    let format = cli.global.log_format.map(|format| match format {
+        Format::Text => LogFormat::Text,
+        Format::Json => LogFormat::Json,
+    });
+    telemetry::init(cli.global.log_level.as_deref(), format).map_err(CliError::usage)?;
+    let config = load(&cli.global.config)?;
+    match cli.command {
+        Command::Run(args) => run::execute(config, args, out),
+        Command::Status => one_task(status::execute(&config, out)),
+        Command::Resume(args) => one_task(resume::execute(&config, &args, out)),
+        Command::Health => one_task(health::execute(&config, out)),
+        Command::Dlq(command) => one_task(dlq::execute(&config, command, out)),
+        Command::Init(args) => init::execute(&config, &args, out),
+    }
+}
+
+fn load(path: &std::path::Path) -> Result<Config, CliError> {
+    config::load(path, &environment()?).map_err(|errors| CliError::usage(errors.to_string()))
+}
+
+/// The environment as text. A variable that is meant for us and isn't UTF-8 would otherwise be
+/// left out in silence, or be a slightly different password.
+fn environment() -> Result<Vec<(String, String)>, CliError> {
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => variables.push((name, value)),
+            (Ok(name), Err(_)) if name.to_ascii_uppercase().starts_with("RABBIT_SINK__") => {
+                return Err(CliError::usage(format!("the environment variable {name} isn't UTF-8")));
+            }
+            _ => {}
+        }
+    }
+    Ok(variables)
+}
+
+/// Runs what needs no second thread.
+fn one_task(task: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format!("the runtime can't be started: {error}")))?;
+    let ended = runtime.block_on(task);
+    runtime.shutdown_background();
+    ended
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn clap_finds_nothing_wrong() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_behind_the_command() {
+        for line in [["rabbit-sink", "--json", "status"], ["rabbit-sink", "status", "--json"]] {
+            assert!(Cli::try_parse_from(line).unwrap().global.json, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn adopt_takes_several_pipelines() {
+        let cli = Cli::try_parse_from(["rabbit-sink", "run", "--adopt", "a", "b", "--until-empty"]).unwrap();
+        let Command::Run(args) = cli.command else { panic!("not run") };
+        assert_eq!((args.adopt, args.until_empty), (vec!["a".to_owned(), "b".to_owned()], true));
+    }
+}

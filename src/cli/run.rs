@@ -1,0 +1,96 @@
+//! `run`: the worker.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+
+use super::exit::{self, CliError, Exit};
+use super::output::Out;
+use super::signals;
+use crate::admin;
+use crate::config::Config;
+use crate::nearest::no_such_pipeline;
+use crate::shutdown::{Phase, Shutdown, reached};
+use crate::status::WorkerStatus;
+use crate::summary::Summary;
+use crate::supervisor::{self, RunOptions};
+
+/// Beyond `shutdown_timeout`, which the supervisor keeps itself: only a wedge gets here.
+const OVERTIME: Duration = Duration::from_secs(2);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// End when every queue is empty and everything received is settled
+    #[arg(long)]
+    pub(super) until_empty: bool,
+    /// Take over the ledger of these pipelines although it was begun with another queue or table
+    #[arg(long, value_name = "PIPELINE", num_args = 1..)]
+    pub(super) adopt: Vec<String>,
+}
+
+/// Runs the worker to its end and prints its summary.
+pub(super) fn execute(config: Config, args: Args, out: &mut Out) -> Result<Exit, CliError> {
+    if let Some(unknown) = args.adopt.iter().find(|name| !config.pipelines.contains_key(*name)) {
+        let message = no_such_pipeline(unknown, config.pipelines.keys().map(String::as_str));
+        return Err(CliError::usage(format!("--adopt: {message}")));
+    }
+    let options = RunOptions { until_empty: args.until_empty, adopt: args.adopt };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format!("the runtime can't be started: {error}")))?;
+    let ended = runtime.block_on(work(Arc::new(config), options));
+    // Whatever still waits for a server must not keep the process.
+    runtime.shutdown_background();
+    let (summaries, exit) = ended?;
+    for summary in &summaries {
+        if out.json { out.object(summary) } else { out.line(&super::escape::escape(&summary.line())) }
+    }
+    Ok(exit)
+}
+
+async fn work(config: Arc<Config>, options: RunOptions) -> Result<(Vec<Summary>, Exit), CliError> {
+    let shutdown =
+        signals::listen().map_err(|error| CliError::failed(format!("signals can't be listened for: {error}")))?;
+    let status = WorkerStatus::of(&config);
+    let admin = match config.admin.listen {
+        Some(address) => Some(tokio::spawn(admin::serve(bind(address).await?, status.clone(), std::future::pending()))),
+        None => None,
+    };
+    let overdue = overdue(shutdown.clone(), config.worker.shutdown_timeout + OVERTIME);
+    let ended = tokio::select! {
+        summaries = supervisor::run(Arc::clone(&config), options, status.clone(), shutdown.clone()) => {
+            let phase = *shutdown.borrow();
+            (exit::of_run(&summaries, phase), summaries)
+        }
+        () = overdue => (Exit::Failed, Summary::all(&status, Instant::now())),
+    };
+    if let Some(admin) = admin {
+        admin.abort();
+    }
+    Ok((ended.1, ended.0))
+}
+
+/// Returns when the worker must end even if it doesn't by itself.
+async fn overdue(mut shutdown: Shutdown, patience: Duration) {
+    reached(&mut shutdown, Phase::Drain).await;
+    if tokio::time::timeout(patience, reached(&mut shutdown, Phase::Abort)).await.is_err() {
+        tracing::error!(
+            "the worker did not stop within {} s; what isn't settled goes back to the broker",
+            patience.as_secs()
+        );
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        CliError::usage(format!(
+            "[admin] listen = \"{address}\": can't listen there: {error}; name another address or port, or \"off\" \
+             (RABBIT_SINK__ADMIN__LISTEN overrides it)"
+        ))
+    })?;
+    tracing::info!("the admin listener answers on http://{}", listener.local_addr().unwrap_or(address));
+    Ok(listener)
+}

@@ -1,0 +1,63 @@
+//! `status`: what the running worker does.
+
+use hyper::Method;
+use serde_json::Value;
+
+use super::client::ask;
+use super::exit::{CliError, Exit};
+use super::output::Out;
+use crate::config::Config;
+
+const HEADER: [&str; 10] = [
+    "PIPELINE",
+    "STATE",
+    "READY",
+    "UNSETTLED",
+    "OLDEST",
+    "SETTLED",
+    "WRITTEN",
+    "DUPLICATES",
+    "DEAD-LETTERED",
+    "REASON",
+];
+
+/// Prints a line per pipeline.
+pub(super) async fn execute(config: &Config, out: &mut Out) -> Result<Exit, CliError> {
+    let report = ask(config, Method::GET, "/status").await?.ok()?;
+    let Some(pipelines) = report.get("pipelines").and_then(Value::as_array) else {
+        return Err(CliError::failed("the worker's answer has no pipelines: is it of another version?"));
+    };
+    if out.json {
+        pipelines.iter().for_each(|pipeline| out.object(pipeline));
+        return Ok(Exit::Done);
+    }
+    out.table(&HEADER, pipelines.iter().map(row));
+    for pipeline in pipelines {
+        if let (Some(name), Some(guarantee)) = (text(pipeline, "pipeline"), text(pipeline, "guarantee")) {
+            out.line(&super::escape::escape(&format!("{name}: {guarantee}")));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn row(pipeline: &Value) -> Vec<String> {
+    let number =
+        |key| pipeline.get(key).filter(|value| !value.is_null()).map_or_else(|| "?".to_owned(), Value::to_string);
+    let oldest = pipeline.get("oldest_unsettled_seconds").and_then(Value::as_f64);
+    vec![
+        text(pipeline, "pipeline").unwrap_or("?").to_owned(),
+        text(pipeline, "state").unwrap_or("?").to_owned(),
+        number("queue_ready"),
+        number("unsettled"),
+        oldest.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1} s")),
+        number("settled"),
+        number("written"),
+        number("duplicates"),
+        number("dead_lettered"),
+        text(pipeline, "reason").unwrap_or_default().to_owned(),
+    ]
+}
+
+fn text<'a>(pipeline: &'a Value, key: &str) -> Option<&'a str> {
+    pipeline.get(key)?.as_str()
+}

@@ -1,0 +1,171 @@
+//! `[rabbitmq]` and `[brokers.*]`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use url::{Host, Url};
+
+use super::field::Field;
+use super::problems::nearest;
+use super::reader::Section;
+use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter};
+use super::{Broker, Secret};
+
+/// What is connected to where the config names no broker at all.
+const DEFAULT_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// All brokers by name.
+pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, Broker> {
+    let mut brokers = BTreeMap::new();
+    let default = root.given_section("rabbitmq");
+    for (name, section) in root.named_sections("brokers") {
+        super::names::check(root, "brokers", name);
+        if name == "default" && default.is_some() {
+            let message = "[rabbitmq] is the broker \"default\" already: keep one of them";
+            root.wrong_name("brokers", name, message);
+        }
+        brokers.insert(name.to_owned(), broker(name, section));
+    }
+    if let Some(section) = default {
+        brokers.insert("default".to_owned(), broker("default", section));
+    } else if brokers.is_empty() && !root.has("brokers") {
+        brokers.insert("default".to_owned(), broker_without_section(root));
+    }
+    brokers
+}
+
+fn broker_without_section(root: &Section<'_>) -> Broker {
+    let section = root.section("rabbitmq");
+    Broker { urls: vec![Secret::new(DEFAULT_URL)], ..settings("default", &section) }
+}
+
+fn broker(name: &str, section: Section<'_>) -> Broker {
+    let login = Login::read(&section);
+    let urls = urls(&section, &login);
+    let mut broker = settings(name, &section);
+    broker.management_url = management_url(&section, &login, urls.first());
+    if !urls.is_empty() && urls.iter().all(|url| url.scheme() == "amqp") {
+        refuse_tls(&section, &broker.tls, "the URL says amqp://, which is not encrypted; write amqps://");
+    }
+    broker.urls = urls.into_iter().map(Secret::new).collect();
+    section.finish(&[]);
+    broker
+}
+
+/// Everything but the addresses.
+fn settings(name: &str, section: &Section<'_>) -> Broker {
+    Broker {
+        name: name.to_owned(),
+        urls: Vec::new(),
+        heartbeat: section.duration("heartbeat", "30s", Duration::from_secs(1)..=Duration::from_secs(3600)),
+        connect_timeout: section.duration(
+            "connect_timeout",
+            "10s",
+            Duration::from_millis(100)..=Duration::from_secs(600),
+        ),
+        consumer_timeout: section.duration("consumer_timeout", "30m", Duration::from_secs(1)..=DAY * 365),
+        tls: read_tls(section),
+        connection_name: section
+            .field("connection_name")
+            .and_then(|field| super::names::amqp_name(&field, "a name for the connection, at most 255 bytes")),
+        management_url: None,
+    }
+}
+
+fn urls(section: &Section<'_>, login: &Login) -> Vec<Url> {
+    let expected = "missing; expected `url`, `urls` or `url_file`";
+    let texts: Vec<(Field<'_>, String)> = match section.one_of(&["url", "urls", "url_file"]) {
+        Some(("url", field)) => field.secret().map(|text| (field, text)).into_iter().collect(),
+        Some(("urls", field)) => {
+            let items = field.list().unwrap_or_default();
+            if items.is_empty() && !section.problems().is_bad(&section.path_of("urls")) {
+                field.wrong("expected at least one address, found none", None);
+            }
+            items.into_iter().filter_map(|item| item.secret().map(|text| (item, text))).collect()
+        }
+        Some((_, field)) => read_secret(&field).map(|text| (field, text)).into_iter().collect(),
+        None => {
+            section.missing("url", expected, Some(format!("a local broker is {DEFAULT_URL}")));
+            Vec::new()
+        }
+    };
+    let mut urls = Vec::new();
+    for (field, text) in texts {
+        match address(&text, login) {
+            Ok(url) => urls.push(url),
+            Err((message, help)) => field.wrong(message, help),
+        }
+    }
+    urls
+}
+
+type Refusal = (String, Option<String>);
+
+/// A URL that the client library understands as it is meant.
+fn address(text: &str, login: &Login) -> Result<Url, Refusal> {
+    let expected = "expected amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps:// for TLS";
+    match scheme(text) {
+        Some("amqp" | "amqps") => {}
+        Some(other) => {
+            let near = nearest(other, ["amqp", "amqps"]).map(|near| format!("did you mean {near}://?"));
+            return Err((format!("{expected}; found {other}://"), near));
+        }
+        None => return Err((format!("{expected}; found something else"), None)),
+    }
+    let mut url = Url::parse(text).map_err(|error| (format!("{expected}; found an address with {error}"), None))?;
+    match url.host() {
+        Some(Host::Domain(host)) if !host.is_empty() => {}
+        // The library would connect to "localhost" instead, with our password.
+        Some(Host::Ipv6(_)) => {
+            let message = "an IPv6 address can't stand in an AMQP URL: give the broker a host name";
+            return Err((message.into(), Some("an entry in /etc/hosts will do".into())));
+        }
+        _ => return Err((format!("{expected}; found no host"), None)),
+    }
+    if let Some(name) = unknown_parameter(&url, &["frame_max", "channel_max", "auth_mechanism"]) {
+        let message = format!("the URL has a parameter that isn't known: {name:?}");
+        let key = match name.as_str() {
+            "heartbeat" => Some("write heartbeat = \"…s\" beside the URL instead".to_owned()),
+            "connection_timeout" => Some("write connect_timeout = \"…s\" beside the URL instead".to_owned()),
+            _ => Some("known: frame_max, channel_max, auth_mechanism".to_owned()),
+        };
+        return Err((message, key));
+    }
+    if !login.put_into(&mut url) {
+        return Err(("can't take the user name and password".into(), None));
+    }
+    // The library takes a lone slash for the virtual host "", which nobody has; everyone means "/".
+    if matches!(url.path(), "" | "/") {
+        url.set_path("/%2f");
+    }
+    Ok(url)
+}
+
+/// `management_url`. Without a login of its own it gets the broker's.
+fn management_url(section: &Section<'_>, login: &Login, first: Option<&Url>) -> Option<Secret> {
+    let (key, field) = section.one_of(&["management_url", "management_url_file"])?;
+    let text = if key == "management_url" { field.secret()? } else { read_secret(&field)? };
+    let url = match scheme(&text) {
+        Some("http" | "https") => Url::parse(&text).ok().filter(Url::has_host),
+        _ => None,
+    };
+    let Some(mut url) = url else {
+        field.wrong("expected the address of RabbitMQ's HTTP API, as in http://HOST:15672", None);
+        return None;
+    };
+    if url.username().is_empty() {
+        if let Some(first) = first {
+            // Encoded already; these setters leave `%` alone.
+            let user = url.set_username(first.username());
+            let password = url.set_password(first.password());
+            if user.is_err() || password.is_err() {
+                field.wrong("can't take the broker's user name and password", None);
+            }
+        } else if !login.put_into(&mut url) {
+            field.wrong("can't take the user name and password", None);
+        }
+    }
+    Some(Secret::new(url))
+}

@@ -1,0 +1,206 @@
+//! `[database]` and `[databases.*]`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use url::Url;
+
+use super::names::{TABLE, table_name};
+use super::problems::nearest;
+use super::reader::Section;
+use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter};
+use super::{Database, DatabaseKind, Secret};
+use crate::catalogue::TableName;
+
+/// What is written to where the config names no database at all.
+const DEFAULT_URL: &str = "sqlite://rabbit-sink.db";
+
+const LEDGER_TABLE: &str = "rabbit_sink_ledger";
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// All databases by name.
+pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, Database> {
+    let mut databases = BTreeMap::new();
+    let default = root.given_section("database");
+    for (name, section) in root.named_sections("databases") {
+        super::names::check(root, "databases", name);
+        if name == "default" && default.is_some() {
+            let message = "[database] is the database \"default\" already: keep one of them";
+            root.wrong_name("databases", name, message);
+        }
+        databases.insert(name.to_owned(), database(name, section));
+    }
+    if let Some(section) = default {
+        databases.insert("default".to_owned(), database("default", section));
+    } else if databases.is_empty() && !root.has("databases") {
+        let section = root.section("database");
+        let address = Some((DatabaseKind::Sqlite, DEFAULT_URL.to_owned()));
+        databases.insert("default".to_owned(), settings("default", &section, address));
+    }
+    databases
+}
+
+fn database(name: &str, section: Section<'_>) -> Database {
+    let login = Login::read(&section);
+    let address = address(&section, &login);
+    let is_sqlite = matches!(address, Some((DatabaseKind::Sqlite, _)));
+    let database = settings(name, &section, address);
+    if is_sqlite {
+        refuse_tls(&section, &database.tls, "SQLite is a file, not a server");
+    }
+    section.finish(&[]);
+    database
+}
+
+fn settings(name: &str, section: &Section<'_>, address: Option<(DatabaseKind, String)>) -> Database {
+    let (kind, url) = address.unwrap_or((DatabaseKind::Sqlite, String::new()));
+    let timeout = Duration::from_millis(100)..=HOUR;
+    let max_connections = section.field("max_connections").and_then(|field| field.integer(1..=10_000));
+    Database {
+        name: name.to_owned(),
+        kind,
+        url: Secret::new(url),
+        max_connections: max_connections.and_then(|count| u32::try_from(count).ok()),
+        connect_timeout: section.duration("connect_timeout", "10s", timeout.clone()),
+        statement_timeout: section.duration("statement_timeout", "30s", timeout.clone()),
+        lock_timeout: section.duration("lock_timeout", "10s", timeout),
+        application_name: section.text("application_name", "rabbit-sink", "a name for the database's list of sessions"),
+        on_connect: on_connect(section),
+        tls: read_tls(section),
+        ledger_table: ledger_table(section),
+        ledger_keep: section.duration("ledger_keep", "30d", HOUR..=DAY * 36_500),
+    }
+}
+
+fn on_connect(section: &Section<'_>) -> Vec<String> {
+    let statements = section.list("on_connect").unwrap_or_default();
+    statements.iter().filter_map(|statement| statement.text("a statement of SQL, as in \"SET ROLE sink\"")).collect()
+}
+
+fn ledger_table(section: &Section<'_>) -> TableName {
+    let given = section.field("ledger_table").and_then(|field| {
+        let name = table_name(&field.text(TABLE)?);
+        if name.is_none() {
+            field.expected(TABLE);
+        }
+        name
+    });
+    given.unwrap_or_else(|| TableName { schema: None, name: LEDGER_TABLE.to_owned() })
+}
+
+fn address(section: &Section<'_>, login: &Login) -> Option<(DatabaseKind, String)> {
+    let Some((key, field)) = section.one_of(&["url", "url_file"]) else {
+        let help = "as in postgres://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or sqlite://FILE";
+        section.missing("url", "missing; expected `url` or `url_file`", Some(help.to_owned()));
+        return None;
+    };
+    let text = if key == "url" { field.secret()? } else { read_secret(&field)? };
+    match kind_of(&text).and_then(|kind| Ok((kind, checked(kind, &text, login)?))) {
+        Ok(address) => Some(address),
+        Err((message, help)) => {
+            field.wrong(message, help);
+            None
+        }
+    }
+}
+
+type Refusal = (String, Option<String>);
+
+fn kind_of(text: &str) -> Result<DatabaseKind, Refusal> {
+    let expected = "expected an address that begins with postgres://, mysql:// or sqlite://";
+    let (kind, built, feature) = match scheme(text) {
+        Some("postgres" | "postgresql") => (DatabaseKind::Postgres, cfg!(feature = "postgres"), "postgres"),
+        Some("mysql" | "mariadb") => (DatabaseKind::Mysql, cfg!(feature = "mysql"), "mysql"),
+        Some("sqlite") => (DatabaseKind::Sqlite, cfg!(feature = "sqlite"), "sqlite"),
+        Some(other) => {
+            let near = nearest(other, ["postgres", "postgresql", "mysql", "mariadb", "sqlite"]);
+            return Err((format!("{expected}; found {other}://"), near.map(|near| format!("did you mean {near}://?"))));
+        }
+        None if text.starts_with("sqlite:") => {
+            return Err((format!("{expected}; found sqlite: without //"), Some("write sqlite://FILE".into())));
+        }
+        None => return Err((format!("{expected}; found something else"), None)),
+    };
+    if built {
+        Ok(kind)
+    } else {
+        Err((format!("this build has no {feature}"), Some(format!("build it with --features {feature}"))))
+    }
+}
+
+const POSTGRES_PARAMETERS: [&str; 15] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "options",
+];
+
+const MYSQL_PARAMETERS: [&str; 11] = [
+    "sslmode",
+    "ssl-mode",
+    "sslca",
+    "ssl-ca",
+    "charset",
+    "collation",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "socket",
+];
+
+fn checked(kind: DatabaseKind, text: &str, login: &Login) -> Result<String, Refusal> {
+    let known: &[&str] = match kind {
+        DatabaseKind::Sqlite => return checked_sqlite(text, login),
+        DatabaseKind::Postgres => &[&POSTGRES_PARAMETERS[..], &["user", "password"]].concat(),
+        DatabaseKind::Mysql => {
+            &[&MYSQL_PARAMETERS[..], &["statement-cache-capacity", "timezone", "time-zone"]].concat()
+        }
+    };
+    let mut url = Url::parse(text).map_err(|error| (format!("found an address with {error}"), None))?;
+    if let Some(name) = unknown_parameter(&url, known) {
+        let help = nearest(&name, known.iter().copied()).map(|near| format!("did you mean {near:?}?"));
+        return Err((format!("the URL has a parameter that isn't known: {name:?}"), help));
+    }
+    if !login.is_empty() && !login.put_into(&mut url) {
+        if kind == DatabaseKind::Mysql {
+            return Err(("the URL has no host, so the user name and password have no place in it".into(), None));
+        }
+        // A Unix socket: postgres:///database?host=/run/postgresql
+        let mut query = url.query_pairs_mut();
+        for (name, value) in [("user", &login.username), ("password", &login.password)] {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+    }
+    Ok(url.into())
+}
+
+fn checked_sqlite(text: &str, login: &Login) -> Result<String, Refusal> {
+    if !login.is_empty() {
+        return Err(("SQLite knows no users: leave out username, password and password_file".into(), None));
+    }
+    let (path, query) = text.split_once('?').unwrap_or((text, ""));
+    let file = path.strip_prefix("sqlite://").unwrap_or_default();
+    if file == ":memory:" || query.split('&').any(|parameter| parameter == "mode=memory") {
+        let message = "a database in memory would be gone with the worker, and the messages with it: name a file";
+        return Err((message.into(), None));
+    }
+    if file.is_empty() {
+        return Err(("expected sqlite://FILE, found no file".into(), None));
+    }
+    Ok(text.to_owned())
+}

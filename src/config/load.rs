@@ -1,0 +1,107 @@
+//! From the file and the environment to a checked [`Config`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::problems::{ConfigErrors, Problems};
+use super::reader::Section;
+use super::tree::{At, Table};
+use super::{Admin, Config, Worker, brokers, checks, databases, environment, pipelines};
+
+/// Reads the config file and what the environment sets over it (`RABBIT_SINK__SECTION__KEY`, and `${NAME}` within
+/// the file's texts). Files that the config names (secrets, TLS) are read or tried, relative to the current folder;
+/// nothing is connected to.
+///
+/// # Errors
+/// All mistakes at once; see [`ConfigErrors`].
+pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Config, ConfigErrors> {
+    let name = path.display().to_string();
+    let failed = |message: String, help: Option<&str>| {
+        let problems = Problems::default();
+        problems.add(At::Whole, "", message, help.map(str::to_owned));
+        problems.report(&name, "", None)
+    };
+    let bytes = std::fs::read(path).map_err(|error| {
+        let help = "name another file by --config or in RABBIT_SINK_CONFIG";
+        failed(format!("can't read the config file: {error}"), Some(help))
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+        failed(format!("line {line}: not UTF-8"), Some("save the file in UTF-8"))
+    })?;
+    load_str(&name, &text, environment)
+}
+
+/// Like [`load`], for a text; `name` is what its mistakes are reported under.
+///
+/// # Errors
+/// All mistakes at once; see [`ConfigErrors`].
+pub fn load_str(name: &str, text: &str, environment: &[(String, String)]) -> Result<Config, ConfigErrors> {
+    let problems = Problems::default();
+    let (document, mistakes) = DeTable::parse_recoverable(text);
+    if !mistakes.is_empty() {
+        for mistake in mistakes {
+            let at = mistake.span().unwrap_or(text.len()..text.len());
+            problems.add(At::File(at), "", format!("not TOML: {}", mistake.message()), None);
+        }
+        return Err(problems.report(name, text, None));
+    }
+    let mut root = Table::from_toml(document.get_ref(), None);
+    let mut scalars = Vec::new();
+    root.scalars(&mut scalars);
+    environment::substitute(&mut root, environment, &problems);
+    environment::apply_overrides(&mut root, environment, &problems);
+    let config = read(Section::new(&problems, String::new(), At::Whole, &root));
+    if problems.is_empty() { Ok(config) } else { Err(problems.report(name, text, Some(scalars))) }
+}
+
+/// The process's environment, as [`load`] takes it. Variables that aren't UTF-8 are left out.
+pub fn process_environment() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+fn read(root: Section<'_>) -> Config {
+    let brokers = brokers::read(&root);
+    let databases = databases::read(&root);
+    let pipelines: BTreeMap<_, _> = pipelines::read(&root, &brokers, &databases);
+    checks::connections(&root, &databases, &pipelines);
+    let config = Config { worker: worker(&root), admin: admin(&root), brokers, databases, pipelines };
+    root.finish(&[]);
+    config
+}
+
+fn worker(root: &Section<'_>) -> Worker {
+    let section = root.section("worker");
+    let range = Duration::from_millis(100)..=Duration::from_secs(3600);
+    let worker = Worker { shutdown_timeout: section.duration("shutdown_timeout", "25s", range) };
+    section.finish(&[]);
+    worker
+}
+
+fn admin(root: &Section<'_>) -> Admin {
+    const DEFAULT: &str = "127.0.0.1:9464";
+    let section = root.section("admin");
+    let expected = "an IP address with a port, as in \"127.0.0.1:9464\", or \"off\"";
+    let listen = section.text("listen", DEFAULT, expected);
+    let listen = if listen == "off" {
+        None
+    } else {
+        let parsed = listen.parse().ok();
+        if parsed.is_none()
+            && let Some(field) = section.field("listen")
+        {
+            let help = listen.strip_prefix(':').map(|port| format!("\"0.0.0.0:{port}\" listens on all addresses"));
+            field.expected_with(expected, help);
+        }
+        parsed
+    };
+    section.finish(&[]);
+    Admin { listen }
+}

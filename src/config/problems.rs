@@ -1,0 +1,161 @@
+//! Mistakes, collected while reading and reported all at once.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+
+use super::snippet::{self, Snippet};
+use super::tree::At;
+
+/// All mistakes of one config. `Display` prints the full report, a block for each.
+#[derive(Clone, Debug)]
+pub struct ConfigErrors {
+    problems: Vec<ConfigProblem>,
+}
+
+/// One mistake. It holds no secret: values of secret or unknown keys are left out of `message` and of the line shown.
+#[derive(Clone, Debug)]
+pub struct ConfigProblem {
+    /// The file as it was named.
+    pub file: String,
+    /// Line and column (in characters), from 1; `None`: the file as a whole, or a variable.
+    pub position: Option<(usize, usize)>,
+    /// The environment variable, where one is the cause.
+    pub variable: Option<String>,
+    /// The key's full path; empty where no key is known.
+    pub key: String,
+    /// What was found and what was expected.
+    pub message: String,
+    /// What to do, or the nearest known name.
+    pub help: Option<String>,
+    snippet: Option<Snippet>,
+}
+
+impl ConfigErrors {
+    /// The mistakes, in the order of the file; those of the environment come last.
+    pub fn problems(&self) -> &[ConfigProblem] {
+        &self.problems
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            writeln!(f, "{problem}")?;
+        }
+        match self.problems.len() {
+            1 => write!(f, "1 mistake in the config"),
+            count => write!(f, "{count} mistakes in the config"),
+        }
+    }
+}
+
+impl fmt::Display for ConfigProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.variable, self.position) {
+            (Some(variable), _) => write!(f, "environment variable {variable}: ")?,
+            (None, Some((line, column))) => write!(f, "{}:{line}:{column}: ", self.file)?,
+            (None, None) => write!(f, "{}: ", self.file)?,
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        writeln!(f, "{}", self.message)?;
+        if let (Some(snippet), Some((line, _))) = (&self.snippet, self.position) {
+            let number = line.to_string();
+            let gap = " ".repeat(number.len());
+            writeln!(f, " {gap} |\n {number} | {}\n {gap} | {}", snippet.line, snippet.marks)?;
+        }
+        match &self.help {
+            Some(help) => writeln!(f, "   = help: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The collection. Shared by all readers, hence the cells.
+#[derive(Default)]
+pub(super) struct Problems {
+    found: RefCell<Vec<Found>>,
+    plain: RefCell<Vec<Range<usize>>>,
+}
+
+struct Found {
+    at: At,
+    key: String,
+    message: String,
+    help: Option<String>,
+}
+
+impl Problems {
+    /// Notes a mistake at a key.
+    pub fn add(&self, at: At, key: &str, message: impl Into<String>, help: Option<String>) {
+        self.found.borrow_mut().push(Found { at, key: key.to_owned(), message: message.into(), help });
+    }
+
+    /// The value that stands there may be shown. All others are taken for secrets.
+    pub fn may_show(&self, at: &At) {
+        if let At::File(span) = at {
+            self.plain.borrow_mut().push(span.clone());
+        }
+    }
+
+    /// Something was said about this key already, or about what is inside it.
+    pub fn is_bad(&self, key: &str) -> bool {
+        self.found.borrow().iter().any(|found| {
+            found.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.found.borrow().is_empty()
+    }
+
+    /// The report. `scalars`: where the file's values stand; `None`: it can't be parsed.
+    pub fn report(self, file: &str, text: &str, scalars: Option<Vec<Range<usize>>>) -> ConfigErrors {
+        let plain = self.plain.into_inner();
+        let hidden = scalars
+            .map(|scalars| scalars.into_iter().filter(|span| !plain.contains(span)).collect::<Vec<Range<usize>>>());
+        let mut found = self.found.into_inner();
+        found.sort_by_key(|found| match &found.at {
+            At::Whole => (0, 0),
+            At::File(span) => (1, span.start),
+            At::Variable(_) => (2, 0),
+        });
+        let problems = found
+            .into_iter()
+            .map(|Found { at, key, message, help }| {
+                let (position, variable, snippet) = match at {
+                    At::File(span) => {
+                        let (position, snippet) = snippet::show(text, span, hidden.as_deref());
+                        (Some(position), None, Some(snippet))
+                    }
+                    At::Variable(variable) => (None, Some(variable), None),
+                    At::Whole => (None, None, None),
+                };
+                ConfigProblem { file: file.to_owned(), position, variable, key, message, help, snippet }
+            })
+            .collect();
+        ConfigErrors { problems }
+    }
+}
+
+/// `path.key`, quoted where TOML would quote it.
+pub(super) fn join(path: &str, key: &str) -> String {
+    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let key = if bare { key.to_owned() } else { format!("{key:?}") };
+    if path.is_empty() { key } else { format!("{path}.{key}") }
+}
+
+/// The known name that is most like the one typed, if one is like it at all.
+pub(super) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = typed.to_lowercase().replace('-', "_");
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&typed, &name.to_lowercase().replace('-', "_")), name))
+        .filter(|(distance, name)| *distance <= (name.len().max(typed.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}

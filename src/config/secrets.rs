@@ -1,0 +1,136 @@
+//! Logins and the files that they are kept in.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
+
+use super::TlsFiles;
+use super::field::Field;
+use super::reader::Section;
+
+/// A password or a URL with one in it: printing it shows nothing.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps a text from logs.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The text, for whoever logs in with it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// What a file of secrets may hold.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// User name and password that stand beside a URL; they replace the URL's own.
+#[derive(Default)]
+pub(super) struct Login {
+    pub username: Option<String>,
+    pub password: Option<String>,
+}
+
+impl Login {
+    /// `username`, `password`, `password_file`.
+    pub fn read(section: &Section<'_>) -> Login {
+        let username = section.field("username").and_then(|field| field.text("a user name"));
+        let password = match section.one_of(&["password", "password_file"]) {
+            Some(("password", field)) => field.secret(),
+            Some((_, field)) => read_secret(&field),
+            None => None,
+        };
+        Login { username, password }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.username.is_none() && self.password.is_none()
+    }
+
+    /// Puts the login into a URL, percent-encoded. `false`: the URL has no host to log in at.
+    pub fn put_into(&self, url: &mut Url) -> bool {
+        let encode = |text: &String| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let user = self.username.as_ref().is_none_or(|user| url.set_username(&encode(user)).is_ok());
+        let password = self.password.as_ref().is_none_or(|password| url.set_password(Some(&encode(password))).is_ok());
+        user && password
+    }
+}
+
+/// The content of the file that a key names, without one trailing line break.
+pub(super) fn read_secret(field: &Field<'_>) -> Option<String> {
+    let path = field.text("the path of a file")?;
+    match secret_of(Path::new(&path)) {
+        Ok(secret) => Some(secret),
+        Err(error) => {
+            field.wrong(format!("can't read the secret from {path}: {error}"), None);
+            None
+        }
+    }
+}
+
+fn secret_of(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let read = file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if read as u64 > MAX_BYTES {
+        return Err("it is larger than 64 KiB".into());
+    }
+    let secret = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    if secret.is_empty() {
+        return Err("it is empty".into());
+    }
+    Ok(secret.to_owned())
+}
+
+/// `ca_file`, `cert_file`, `key_file`: each must be readable now, rather than fail at the first connection.
+pub(super) fn read_tls(section: &Section<'_>) -> TlsFiles {
+    let file = |key: &'static str| -> Option<PathBuf> {
+        let field = section.field(key)?;
+        let path = field.text("the path of a PEM file")?;
+        if let Err(error) = File::open(&path).and_then(|mut file| file.read(&mut [0; 1])) {
+            field.wrong(format!("can't read {path}: {error}"), None);
+        }
+        Some(path.into())
+    };
+    let tls = TlsFiles { ca_file: file("ca_file"), cert_file: file("cert_file"), key_file: file("key_file") };
+    match (&tls.cert_file, &tls.key_file) {
+        (Some(_), None) => section.contradiction(&["cert_file"], "needs key_file beside it".into(), None),
+        (None, Some(_)) => section.contradiction(&["key_file"], "needs cert_file beside it".into(), None),
+        _ => {}
+    }
+    tls
+}
+
+/// TLS files where nothing would use them make believe that the connection is encrypted.
+pub(super) fn refuse_tls(section: &Section<'_>, tls: &TlsFiles, because: &str) {
+    for (key, file) in [("ca_file", &tls.ca_file), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
+        if file.is_some() {
+            section.contradiction(&[key], format!("no use for it: {because}"), None);
+        }
+    }
+}
+
+/// The part of an address before `://`, if it can't be anything secret.
+pub(super) fn scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once("://")?;
+    (scheme.len() <= 16 && scheme.chars().all(|c| c.is_ascii_alphabetic())).then_some(scheme)
+}
+
+/// The first parameter of a URL's query that isn't known. Drivers ignore such, or log them with their value.
+pub(super) fn unknown_parameter(url: &Url, known: &[&str]) -> Option<String> {
+    let strange = |name: &str| !known.contains(&name) && !name.starts_with("options[");
+    url.query_pairs().map(|(name, _)| name.into_owned()).find(|name| strange(name))
+}
