@@ -38,7 +38,7 @@ impl Out {
     /// A table for people, every cell made safe for terminals.
     pub(super) fn table(&mut self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
         let mut table = Table::new();
-        table.set_style(presets::NOTHING).set_header(header.iter().copied());
+        table.load_style(presets::NOTHING).set_header(header.iter().copied());
         // Wrapped to a terminal's width; whole lines where another tool reads them.
         let arrangement =
             if io::stdout().is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
