@@ -3,7 +3,6 @@
 //! `config/` beside this file reads TOML and environment into it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,28 +27,7 @@ mod units;
 
 pub use load::{load, load_str, process_environment};
 pub use problems::{ConfigErrors, ConfigProblem};
-
-/// A password or a URL with one in it: printing it shows nothing.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps a text from logs.
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
-    }
-
-    /// The text, for whoever logs in with it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
+pub use secrets::Secret;
 
 /// Everything in one config file.
 #[derive(Clone, Debug)]

@@ -7,17 +7,28 @@
 //! ```
 
 pub mod admin;
+pub mod batch;
 pub mod catalogue;
+pub mod checks;
 pub mod cli;
 pub mod config;
+pub mod dead_letter;
+pub mod decode;
 pub mod digest;
 pub mod error;
+pub mod guarantee;
+pub mod mapping;
 pub mod message;
 mod nearest;
+mod pipeline;
+pub mod policy;
 pub mod rabbitmq;
+pub mod retry;
 pub mod shutdown;
 pub mod sink;
 pub mod status;
 pub mod summary;
 pub mod supervisor;
 pub mod telemetry;
+pub mod value;
+pub mod writer;

@@ -302,6 +302,8 @@ pub struct Unit {
     pub ledger: Option<LedgerEntry>,
     /// 0..n changes on 1..n tables.
     pub changes: Vec<Change>,
+    /// In how many transactions it has been.
+    pub attempts: u32,
 }
 
 /// What became of a delivery.

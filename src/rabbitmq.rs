@@ -5,6 +5,22 @@ use std::future::Future;
 use crate::error::Failure;
 use crate::message::{Delivery, Envelope};
 
+mod address;
+mod browse;
+mod connect;
+mod connection;
+mod convert;
+mod failure;
+mod publisher;
+mod subscription;
+mod wire;
+
+pub use browse::{BROWSE_AT_ONCE, browse};
+pub use connect::Rabbitmq;
+pub use connection::{BrokerVersion, Connection, QueueState};
+pub use publisher::{CONFIRM_TIMEOUT, DeadLetters, Publisher};
+pub use subscription::Subscription;
+
 /// What a subscription has to say.
 #[derive(Debug)]
 pub enum SourceEvent {
@@ -54,4 +70,10 @@ pub trait DeadLetterQueue: Send {
 
     /// The largest header frame in bytes that the connection takes, 0 where not connected yet.
     fn frame_max(&mut self) -> impl Future<Output = Result<u32, Failure>> + Send;
+}
+
+/// Bytes of the frame in which a letter's properties and headers would be sent.
+#[cfg(test)]
+pub(crate) fn header_frame_size(letter: &Envelope) -> Result<usize, Failure> {
+    Ok(convert::header_frame_size(&convert::to_properties(&letter.properties, &letter.headers)?))
 }

@@ -15,13 +15,20 @@ use crate::config::{self, IdConflict};
 use crate::error::Failure;
 use crate::message::{Outcome, Unit};
 
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+mod datetime_text;
+mod marker;
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+mod optimistic;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod shape;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+mod values_sql;
 
 /// Which pipeline's entries in the ledger, and what it writes to. Kept in a marker row, so that a
 /// second config of the same pipeline name, or a changed target, is noticed.
@@ -33,6 +40,17 @@ pub struct LedgerIdentity {
     pub queue: String,
     /// Its table.
     pub table: TableName,
+}
+
+/// How far opening a ledger may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Only look: while a pipeline runs, a ledger that is gone must not come back empty in silence.
+    Existing,
+    /// Create what is missing.
+    Create,
+    /// Create what is missing, and take a marker over that names another queue or table.
+    Adopt,
 }
 
 /// The open ledger of one pipeline.
@@ -101,13 +119,14 @@ pub trait Session: Send {
     /// Opens the ledger for a pipeline: creates its tables where they are missing (two processes
     /// may do so at once), migrates an older layout, refuses a newer one, and creates or compares
     /// the marker row. Another queue or table in it is `sink_misconfigured` with code
-    /// `ledger_identity`, unless `adopt`, which replaces it. Without the right to create it,
-    /// `sink_misconfigured` with the DDL in the message.
+    /// `ledger_identity`, unless [`Opening::Adopt`], which replaces it. Without the right to create
+    /// it, `sink_misconfigured` with the DDL in the message; missing under [`Opening::Existing`],
+    /// `sink_misconfigured` with code `ledger_missing`.
     fn open_ledger<'a>(
         &'a mut self,
         table: &'a TableName,
         identity: &'a LedgerIdentity,
-        adopt: bool,
+        opening: Opening,
     ) -> BoxFuture<'a, Result<Ledger, Failure>>;
 
     /// Writes units in one transaction and returns an outcome for each, in their order. All or
@@ -175,4 +194,10 @@ pub fn open(config: &config::Database) -> Result<Arc<dyn Database>, Failure> {
             format!("this binary was built without the feature for {kind:?}; build it with `--features`"),
         )),
     }
+}
+
+/// A foreign key names a row that isn't there (yet).
+pub fn is_missing_parent(failure: &Failure) -> bool {
+    failure.class == crate::error::ErrorClass::RowRejected
+        && matches!(&*failure.code, "23503" | "1452" | "SQLITE_CONSTRAINT_FOREIGNKEY")
 }

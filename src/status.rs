@@ -82,6 +82,27 @@ pub struct ConsumerState {
     pub oldest_unsettled: Option<Instant>,
 }
 
+impl ConsumerState {
+    /// Changes the state and tells the log: changes are never throttled. A state that goes on
+    /// keeps its `since`, even if its reason changes.
+    pub fn enter(&mut self, pipeline: &str, state: State, reason: Option<String>) {
+        if self.state != state {
+            self.since = Instant::now();
+            let (from, why) = (self.state.name(), reason.as_deref().unwrap_or(""));
+            match state {
+                State::Paused => tracing::error!(pipeline, from, "paused: {why}"),
+                State::Holding => tracing::warn!(pipeline, from, "holding: {why}"),
+                State::Reconnecting => tracing::warn!(pipeline, from, "reconnecting: {why}"),
+                State::Done | State::Running | State::Starting | State::Draining => {
+                    tracing::info!(pipeline, from, "{} {why}", state.name());
+                }
+            }
+            self.state = state;
+        }
+        self.reason = reason;
+    }
+}
+
 /// What somebody tells a paused pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {

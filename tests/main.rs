@@ -1,1 +1,7 @@
-//! All tests that need servers, in one binary.
+//! All tests that need servers, in one binary. `./tests/run.sh` starts the servers that they share.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+mod smoke;

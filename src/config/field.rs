@@ -25,6 +25,11 @@ impl<'a> Field<'a> {
         matches!(self.node.at, At::Variable(_))
     }
 
+    /// Its text holds variables of the environment: it may be a secret in the wrong place.
+    pub fn is_substituted(&self) -> bool {
+        self.node.from_environment && !self.is_override()
+    }
+
     pub fn value(&self) -> &'a Value {
         &self.node.value
     }
@@ -60,7 +65,7 @@ impl<'a> Field<'a> {
 
     fn found(&self) -> String {
         match &self.node.value {
-            Value::Text(_) if self.node.from_environment && !self.is_override() => "what the environment says".into(),
+            Value::Text(_) if self.is_substituted() => "what the environment says".into(),
             Value::Text(text) if text.chars().count() > 60 => {
                 format!("{:?}", text.chars().take(60).chain(['…']).collect::<String>())
             }

@@ -188,12 +188,14 @@ fn reference<'n>(
     let name = section.text(key, "default", &format!("the name of a {key}"));
     let bad = section.problems().is_bad(&section.path_of(key));
     if !known.contains(&name.as_str()) && !known.is_empty() && !bad {
-        let message = format!("there is no {key} {name:?}; known: {}", known.join(", "));
+        let substituted = section.field(key).is_some_and(|field| field.is_substituted());
+        let shown = if substituted { "of the environment's name".to_owned() } else { format!("{name:?}") };
+        let message = format!("there is no {key} {shown}; known: {}", known.join(", "));
         let near = super::problems::nearest(&name, known.iter().copied());
         let help = match near {
             Some(near) => format!("did you mean {near:?}?"),
             None if name == "default" => format!("the default one stands in [{default_section}]"),
-            None => format!("define it in [{key}s.{name}]"),
+            None => format!("define it in [{key}s.NAME]"),
         };
         section.contradiction(&[key], message, Some(help));
     }

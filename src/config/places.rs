@@ -41,7 +41,7 @@ type Refusal = (String, Option<String>);
 /// A place that a column is filled from.
 pub(super) fn column_place(field: &Field<'_>) -> Option<Place> {
     let text = field.text(EXPECTED)?;
-    let place = note(field, parse(&text, EXPECTED))?;
+    let place = note(field, parse(&text, EXPECTED), EXPECTED)?;
     if place == Place::BodyHash {
         field.wrong("\"sha256:body\" is for message_id only; a column can take \"message_id\"", None);
         return None;
@@ -72,7 +72,7 @@ fn one_id_place(field: &Field<'_>) -> Option<Place> {
         return None;
     };
     let text = field.text(EXPECTED_ID)?;
-    let place = note(field, parse(&text, EXPECTED_ID))?;
+    let place = note(field, parse(&text, EXPECTED_ID), EXPECTED_ID)?;
     if place == Place::MessageId {
         let help = "write \"property:message_id\" for the AMQP property of that name".to_owned();
         field.wrong("the message ID can't be found in itself", Some(help));
@@ -81,9 +81,13 @@ fn one_id_place(field: &Field<'_>) -> Option<Place> {
     Some(place)
 }
 
-fn note(field: &Field<'_>, parsed: Result<Place, Refusal>) -> Option<Place> {
+fn note(field: &Field<'_>, parsed: Result<Place, Refusal>, expected: &str) -> Option<Place> {
     match parsed {
         Ok(place) => Some(place),
+        Err(_) if field.is_substituted() => {
+            field.expected(expected);
+            None
+        }
         Err((message, help)) => {
             field.wrong(message, help);
             None

@@ -1,5 +1,6 @@
 //! Logins and the files that they are kept in.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,28 @@ use url::Url;
 use super::TlsFiles;
 use super::field::Field;
 use super::reader::Section;
+
+/// A password or a URL with one in it: printing it shows nothing.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps a text from logs.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The text, for whoever logs in with it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
 
 /// What a file of secrets may hold.
 const MAX_BYTES: u64 = 64 * 1024;

@@ -1,27 +1,184 @@
-//! STUB
+//! SQLite: one file, one writer at a time.
+
+use std::str::FromStr;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
-use super::{Database, Session};
-use crate::catalogue::TableName;
+use super::{Database, Ledger, LedgerIdentity, Opening, Session, WritePlan, optimistic};
+use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
+use crate::message::{Outcome, Unit};
 
-/// Sqlite.
-pub(super) struct Sqlite;
+mod bind;
+mod classify;
+mod describe;
+mod kinds;
+mod ledger;
+mod write;
+
+/// A database file.
+pub(super) struct Sqlite {
+    options: SqliteConnectOptions,
+    connect_timeout: Duration,
+    on_connect: Vec<String>,
+}
 
 impl Sqlite {
-    pub(super) fn new(_config: &config::Database) -> Result<Self, Failure> {
-        Err(Failure::new(ErrorClass::Config, "feature", "not there yet"))
+    /// The file is created where it is missing, unless the URL says `mode=rw` or `mode=ro`.
+    ///
+    /// # Errors
+    /// `config`: the URL can't be read, or names a database in memory, which keeps nothing.
+    pub(super) fn new(config: &config::Database) -> Result<Self, Failure> {
+        let url = config.url.reveal();
+        let wrong = |what: &str| Failure::new(ErrorClass::Config, "url", what.to_owned());
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(|_| wrong("the URL isn't like sqlite://path/to/file.db or sqlite:///absolute/path.db"))?;
+        let path = options.get_filename().as_os_str().to_owned();
+        if path.is_empty() || url.contains(":memory:") || url.contains("mode=memory") {
+            return Err(wrong("a database in memory keeps nothing; name a file: sqlite://path/to/file.db"));
+        }
+        // sqlx panics above the bound of SQLite's own integer.
+        let busy = config.lock_timeout.min(Duration::from_millis(i32::MAX as u64));
+        let mut options = options
+            .journal_mode(SqliteJournalMode::Wal)
+            // NORMAL can lose committed, and so acked, rows when the power fails.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(busy)
+            .disable_statement_logging();
+        if !url.contains("mode=") {
+            options = options.create_if_missing(true);
+        }
+        Ok(Sqlite { options, connect_timeout: config.connect_timeout, on_connect: config.on_connect.clone() })
+    }
+
+    async fn establish(&self) -> Result<SqliteSession, Failure> {
+        let mut connection = self.options.connect().await.map_err(|error| classify::failure(error, &[]))?;
+        for statement in &self.on_connect {
+            let done = sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&mut connection).await;
+            done.map_err(|error| {
+                let failure = classify::failure(error, &[]);
+                let class = match failure.class {
+                    class @ (ErrorClass::SinkUnavailable | ErrorClass::SinkContention) => class,
+                    _ => ErrorClass::SinkMisconfigured,
+                };
+                // The statement is the user's and may have a secret in it, and so may the text.
+                Failure::new(class, failure.code, "a statement of `on_connect` failed").detail(failure.detail.reveal())
+            })?;
+        }
+        Ok(SqliteSession { connection, careful: false, broken: false })
     }
 }
 
 impl Database for Sqlite {
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {
-        Box::pin(async { Err(Failure::new(ErrorClass::Config, "feature", "not there yet")) })
+        Box::pin(async {
+            match tokio::time::timeout(self.connect_timeout, self.establish()).await {
+                Ok(session) => Ok(Box::new(session?) as Box<dyn Session>),
+                Err(_) => Err(Failure::new(
+                    ErrorClass::SinkUnavailable,
+                    "connect_timeout",
+                    "the database file couldn't be opened within `connect_timeout`; is it locked, or on a disk that hangs?",
+                )),
+            }
+        })
     }
 
-    fn ledger_ddl(&self, _table: &TableName) -> String {
-        String::new()
+    fn ledger_ddl(&self, table: &TableName) -> String {
+        ledger::ddl(table)
     }
+}
+
+/// One connection. Dropping it ends its thread once the statement in hand is through; SQLite then
+/// rolls an open transaction back.
+struct SqliteSession {
+    connection: SqliteConnection,
+    careful: bool,
+    broken: bool,
+}
+
+impl Session for SqliteSession {
+    fn describe<'a>(&'a mut self, table: &'a TableName) -> BoxFuture<'a, Result<Table, Failure>> {
+        Box::pin(describe::describe(&mut self.connection, table))
+    }
+
+    fn check_privileges<'a>(&'a mut self, table: &'a TableName) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(describe::check_privileges(&mut self.connection, table))
+    }
+
+    fn open_ledger<'a>(
+        &'a mut self,
+        table: &'a TableName,
+        identity: &'a LedgerIdentity,
+        opening: Opening,
+    ) -> BoxFuture<'a, Result<Ledger, Failure>> {
+        Box::pin(self.open(table, identity, opening))
+    }
+
+    // Nothing has to be done for `isolating`: a deferred foreign key fails at COMMIT, and then in
+    // a transaction of one row just as clearly.
+    fn write<'a>(
+        &'a mut self,
+        plan: &'a WritePlan,
+        units: &'a [&'a Unit],
+        _isolating: bool,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
+        Box::pin(optimistic::write(self, plan, units))
+    }
+
+    fn probe_write<'a>(&'a mut self, plan: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(self.probe(plan))
+    }
+
+    fn prune<'a>(&'a mut self, ledger: &'a Ledger, keep: Duration, limit: u32) -> BoxFuture<'a, Result<u64, Failure>> {
+        Box::pin(self.delete_old(ledger, keep, limit))
+    }
+
+    fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+        Box::pin(async {
+            let failed = |error| classify::failure(error, &[]);
+            let journal: String =
+                sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut self.connection).await.map_err(failed)?;
+            let synchronous: i64 =
+                sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut self.connection).await.map_err(failed)?;
+            let mut found = Vec::new();
+            if matches!(journal.as_str(), "off" | "memory") {
+                found.push(format!("journal_mode = {journal}: a crash can damage the file"));
+            }
+            if synchronous < 2 {
+                let name = if synchronous == 0 { "OFF" } else { "NORMAL" };
+                found.push(format!("synchronous = {name}: the last commits can be lost when the power fails"));
+            }
+            Ok(found)
+        })
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async {
+            // There is nobody to hear a goodbye that failed.
+            self.connection.close().await.ok();
+        })
+    }
+}
+
+/// The schema that a name is in; without one, the file's own.
+fn schema_of(table: &TableName) -> &str {
+    table.schema.as_deref().unwrap_or("main")
+}
+
+/// A table's name as SQL.
+fn quote(table: &TableName) -> String {
+    match &table.schema {
+        Some(schema) => format!("{}.{}", quote_name(schema), quote_name(&table.name)),
+        None => quote_name(&table.name),
+    }
+}
+
+/// A name as SQL.
+fn quote_name(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

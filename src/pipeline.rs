@@ -1,0 +1,576 @@
+//! One consumer's loop: `select` (what happened?) then `apply` (what follows?).
+//!
+//! One task owns a channel, its unsettled deliveries, its batcher and all settling. Its writer and
+//! its letter box are tasks that turn jobs into answers and decide nothing. Sources, databases and
+//! clocks are handed in, so that tests drive the loop with made-up events in paused time.
+
+mod emptiness;
+mod letters;
+mod pace;
+mod seat;
+mod settlement;
+mod storm;
+mod trouble;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::batch::{Batcher, Mapped};
+use crate::catalogue::Table;
+use crate::checks::Prepared;
+use crate::config;
+use crate::error::{ErrorClass, Failure};
+use crate::mapping::Plan;
+use crate::message::{Delivery, Outcome, Unit};
+use crate::rabbitmq::{Source, SourceEvent};
+use crate::shutdown::{Phase, Shutdown};
+use crate::sink::Database;
+use crate::status::{Control, PipelineStatus, Resume, State};
+use crate::telemetry::Throttle;
+use crate::writer::{How, Writer};
+pub(crate) use emptiness::Emptiness;
+use letters::Letters;
+pub(crate) use letters::{LetterBox, Rejection};
+use pace::Pace;
+use seat::{Answer, Job, Seat};
+use settlement::Settlement;
+pub(crate) use storm::Storm;
+use trouble::{Parked, Trouble};
+
+/// The loop turns at least this often, so that a wedge can be told from a quiet queue.
+const TURN: Duration = Duration::from_secs(15);
+
+/// What the consumers of one pipeline share.
+pub(crate) struct Context {
+    pub config: config::Pipeline,
+    pub database_config: config::Database,
+    pub database: Arc<dyn Database>,
+    pub status: Arc<PipelineStatus>,
+    pub storm: Storm,
+    pub throttle: Throttle,
+    /// Set under `--until-empty`.
+    pub emptiness: Option<Emptiness>,
+}
+
+/// Why a loop ended. Its channel is closed and its unsettled deliveries are the broker's again.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The channel, or a task of ours, is gone: subscribe anew.
+    SourceLost(Failure),
+    /// Deliveries were given back, since the oldest had been unsettled for `hold`.
+    HoldExpired(String),
+    /// Deliveries were given back, since messages must not be tried again until somebody acts.
+    Paused(String),
+    /// The table has changed: make a new plan.
+    PlanChanged,
+    /// The storm is over: subscribe anew.
+    StormOver,
+    /// The queue is empty.
+    Drained,
+    /// Told to stop.
+    Stopped,
+}
+
+/// What happened.
+enum Event {
+    Source(SourceEvent),
+    Writer(Option<Answer>),
+    Letters(Option<Vec<(Rejection, Result<(), Failure>)>>),
+    Order,
+    Storm,
+    Shutdown,
+    Timer,
+}
+
+/// One consumer from its subscription to its end.
+pub(crate) struct Consumer<S> {
+    context: Arc<Context>,
+    index: usize,
+    plan: Arc<Plan>,
+    table: Table,
+    source: S,
+    settlement: Settlement,
+    batcher: Batcher,
+    pace: Pace,
+    writer: Seat,
+    letters: Letters,
+    trouble: Option<Trouble>,
+    parked: Vec<Parked>,
+    /// Rejections that a storm keeps from being dead-lettered.
+    held: Vec<Rejection>,
+    orders: watch::Receiver<Control>,
+    storm: watch::Receiver<Option<crate::error::Cause>>,
+    shutdown: Shutdown,
+    draining: bool,
+    /// After [`Source::cancel`]: everything that had arrived is here.
+    cancelled: bool,
+    /// Something was settled since the last ack.
+    acks_due: bool,
+    next_storm_check: Option<Instant>,
+    idle_since: Option<Instant>,
+    next_look: Instant,
+}
+
+impl<S: Source> Consumer<S> {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        index: usize,
+        prepared: &Prepared,
+        source: S,
+        letter_box: impl LetterBox + 'static,
+        shutdown: Shutdown,
+    ) -> Self {
+        let pace = Pace::new(&context.config);
+        let writer = Writer::new(Arc::clone(&context.database), &context.database_config);
+        Consumer {
+            index,
+            plan: Arc::clone(&prepared.plan),
+            table: prepared.table.clone(),
+            source,
+            settlement: Settlement::default(),
+            batcher: Batcher::new(&context.config.batch, pace.max_rows()),
+            pace,
+            writer: Seat::new(writer, Arc::clone(&context)),
+            letters: Letters::new(letter_box, &context.config.retry),
+            trouble: None,
+            parked: Vec::new(),
+            held: Vec::new(),
+            orders: context.status.orders(),
+            storm: context.storm.watch(),
+            shutdown,
+            draining: false,
+            cancelled: false,
+            acks_due: false,
+            next_storm_check: None,
+            idle_since: None,
+            next_look: Instant::now(),
+            context,
+        }
+    }
+
+    /// Works until the channel is lost, somebody says stop, or messages have to be given back.
+    pub(crate) async fn run(mut self) -> End {
+        self.show();
+        let end = loop {
+            let event = self.select().await;
+            let end = match self.apply(event).await {
+                Some(end) => Some(end),
+                None => self.advance().await,
+            };
+            self.show();
+            if let Some(end) = end {
+                break end;
+            }
+        };
+        self.leave(end).await
+    }
+
+    /// Whatever the end was: the channel closes before anything is rebuilt.
+    async fn leave(self, end: End) -> End {
+        self.context
+            .status
+            .unsettled_redelivered
+            .fetch_sub(self.settlement.unsettled_redelivered() as i64, Ordering::Relaxed);
+        self.context.status.update(self.index, |entry| {
+            entry.unsettled = 0;
+            entry.oldest_unsettled = None;
+        });
+        if let (Some(emptiness), false) = (&self.context.emptiness, matches!(end, End::Drained)) {
+            emptiness.vote(self.index, false);
+        }
+        let tags = self.settlement.outstanding_tags();
+        self.source.give_back(tags).await;
+        end
+    }
+
+    async fn select(&mut self) -> Event {
+        let wake = self.wake_at();
+        let reading = self.can_read();
+        tokio::select! {
+            biased;
+            Ok(()) = self.shutdown.changed() => Event::Shutdown,
+            Ok(()) = self.orders.changed() => Event::Order,
+            Ok(()) = self.storm.changed() => Event::Storm,
+            answer = self.writer.answer() => Event::Writer(answer),
+            answer = self.letters.answer() => Event::Letters(answer),
+            () = tokio::time::sleep_until(wake) => Event::Timer,
+            event = self.source.next(), if reading => Event::Source(event),
+        }
+    }
+
+    /// Reading stops while something is held or paused, and while a whole batch waits already.
+    fn can_read(&self) -> bool {
+        let stopped =
+            self.storm_on() || self.letters.failing() || self.trouble.as_ref().is_some_and(Trouble::stops_reading);
+        !stopped && !self.cancelled && !self.batcher.is_full()
+    }
+
+    fn storm_on(&self) -> bool {
+        self.storm.borrow().is_some()
+    }
+
+    fn wake_at(&self) -> Instant {
+        let now = Instant::now();
+        let batch = match (self.writer.busy() || self.trouble.is_some(), self.batcher.due()) {
+            (false, Some(due)) => Some(self.pace.next_batch().map_or(due, |at| at.max(due))),
+            (true, _) | (false, None) => None,
+        };
+        let trouble = self.trouble.as_ref().map(|trouble| trouble.at).filter(|_| !self.writer.busy());
+        let parked = self.parked.iter().map(|parked| parked.next).min().filter(|_| !self.writer.busy());
+        let hold = self.settlement.oldest().map(|oldest| oldest + self.context.config.retry.hold);
+        let idle = self.idle_since.map(|_| now + emptiness::ASK_EVERY);
+        [
+            batch,
+            trouble,
+            parked,
+            hold.map(|at| at.max(now + Duration::from_millis(5))),
+            idle,
+            self.settlement.due(),
+            self.letters.due(),
+            self.next_storm_check,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(now + TURN, Instant::min)
+    }
+
+    async fn apply(&mut self, event: Event) -> Option<End> {
+        match event {
+            Event::Source(event) => self.received(event),
+            Event::Writer(Some(answer)) => self.answered(answer),
+            Event::Writer(None) => Some(End::SourceLost(Failure::new(
+                ErrorClass::Unknown,
+                "writer",
+                "the writer's task ended unexpectedly; its messages go back to the broker",
+            ))),
+            Event::Letters(Some(answers)) => {
+                self.letters_answered(answers);
+                None
+            }
+            Event::Letters(None) => Some(End::SourceLost(Failure::new(
+                ErrorClass::Unknown,
+                "dead_letters",
+                "the task that publishes dead letters ended unexpectedly; its messages go back to the broker",
+            ))),
+            Event::Order => self.ordered(),
+            Event::Storm => self.storm_changed(),
+            Event::Shutdown => self.shutdown_asked().await,
+            Event::Timer => None,
+        }
+    }
+
+    /// Takes what has arrived, as far as there is room.
+    fn received(&mut self, event: SourceEvent) -> Option<End> {
+        let mut event = event;
+        loop {
+            match event {
+                SourceEvent::Delivery(delivery) => self.take(delivery),
+                SourceEvent::Ended(failure) => return Some(End::SourceLost(failure)),
+                SourceEvent::Cancelled => {
+                    self.cancelled = true;
+                    return None;
+                }
+            }
+            if !self.can_read() {
+                return None;
+            }
+            event = self.source.next().now_or_never()?;
+        }
+    }
+
+    fn take(&mut self, delivery: Delivery) {
+        let envelope = &delivery.envelope;
+        let status = &self.context.status;
+        status.deliveries.inc();
+        if envelope.redelivered {
+            status.redelivered.inc();
+            status.unsettled_redelivered.fetch_add(1, Ordering::Relaxed);
+        }
+        if envelope.delivery_count() >= crate::batch::SUSPICIOUS_DELIVERIES {
+            tracing::warn!(
+                pipeline = self.context.config.name,
+                deliveries = envelope.delivery_count(),
+                "a message has come back many times; it is written by itself"
+            );
+        }
+        self.pace.observe(envelope.body.len());
+        self.settlement.add(delivery.tag, delivery.arrived, envelope.body.len(), envelope.redelivered);
+        self.batcher.push(match self.plan.map(delivery) {
+            Ok(unit) => Mapped::Unit(unit),
+            Err(refused) => Mapped::Refused(refused),
+        });
+    }
+
+    /// Everything that is due now, in one fixed order.
+    async fn advance(&mut self) -> Option<End> {
+        let now = Instant::now();
+        if let Err(failure) = self.send_acks(now).await {
+            return Some(End::SourceLost(failure));
+        }
+        if let Some(end) = self.hold_expired(now) {
+            return Some(end);
+        }
+        self.look_during_storm(now);
+        self.start_writing(now);
+        self.letters.publish(now);
+        if self.draining {
+            return self.drained_or_stuck();
+        }
+        if let Some(prefetch) = self.pace.change()
+            && let Err(failure) = self.source.set_prefetch(prefetch).await
+        {
+            return Some(End::SourceLost(failure));
+        }
+        self.ask_whether_empty(now).await
+    }
+
+    async fn send_acks(&mut self, now: Instant) -> Result<(), Failure> {
+        let by_time = self.settlement.due().is_some_and(|due| due <= now);
+        if !self.acks_due && !by_time {
+            return Ok(());
+        }
+        self.acks_due = false;
+        for ack in self.settlement.acks(now, self.draining) {
+            self.source.ack(ack.tag, ack.multiple).await?;
+        }
+        Ok(())
+    }
+
+    /// `hold` counts from the arrival of the oldest unsettled delivery, in every state: beyond it
+    /// the broker's consumer timeout would take the channel, and with it one delivery attempt of
+    /// each message, again and again.
+    fn hold_expired(&self, now: Instant) -> Option<End> {
+        let hold = self.context.config.retry.hold;
+        let expired = self.settlement.oldest().is_some_and(|oldest| now >= oldest + hold);
+        if !expired || self.writer.busy() || self.letters.busy() {
+            return None;
+        }
+        let (_, reason) = self.current_state();
+        Some(End::HoldExpired(reason.unwrap_or_else(|| "messages couldn't be settled within `hold`".to_owned())))
+    }
+
+    /// Gives the writer its next job, if it has none.
+    fn start_writing(&mut self, now: Instant) {
+        if self.writer.busy() {
+            return;
+        }
+        if let Some(trouble) = &mut self.trouble {
+            if trouble.at <= now {
+                let job = trouble.job(&self.plan);
+                self.writer.give(job);
+            }
+            return;
+        }
+        if self.parked.iter().any(|parked| parked.next <= now) {
+            let (due, waiting) = std::mem::take(&mut self.parked).into_iter().partition(|parked| parked.next <= now);
+            self.parked = waiting;
+            self.writer.give_parked(due, Arc::clone(&self.plan));
+            return;
+        }
+        if self.storm_on() || self.pace.next_batch().is_some_and(|at| at > now) {
+            return;
+        }
+        let Some(batch) = self.batcher.take(now, self.draining) else { return };
+        self.pace.spend(now, batch.units.len() + batch.refused.len());
+        if batch.units.is_empty() {
+            self.conclude(batch.refused.into_iter().map(Decided::refused).collect());
+            return;
+        }
+        self.writer.refused = batch.refused;
+        self.writer.give(Job::Write { units: batch.units, how: How::Together, plan: Arc::clone(&self.plan) });
+    }
+
+    /// Takes outcomes in the order of the queue: counts, settles, dead-letters or, in a storm,
+    /// holds.
+    fn conclude(&mut self, mut decided: Vec<Decided>) {
+        decided.sort_unstable_by_key(|one| one.delivery.tag);
+        let fresh = decided.iter().filter(|one| one.delivery.envelope.replays() == 0);
+        let causes = fresh.map(|one| match &one.outcome {
+            Outcome::Rejected(failure) => Some(failure.cause()),
+            Outcome::Written | Outcome::Duplicate | Outcome::Superseded | Outcome::Skipped => None,
+        });
+        let before = self.context.storm.active();
+        let storm = self.context.storm.record(causes);
+        if let (None, Some(cause)) = (&before, &storm) {
+            tracing::error!(
+                pipeline = self.context.config.name,
+                "paused: nearly all messages are rejected with {cause}; \
+                 nothing more is dead-lettered until `rabbit-sink resume {}` or a changed table",
+                self.context.config.name
+            );
+        }
+        let status = Arc::clone(&self.context.status);
+        for one in decided {
+            match one.outcome {
+                Outcome::Written => status.written.inc(),
+                Outcome::Duplicate => status.duplicates.inc(),
+                Outcome::Superseded => status.superseded.inc(),
+                Outcome::Skipped => status.skipped.inc(),
+                Outcome::Rejected(failure) => {
+                    let held = storm.as_ref().is_some_and(|cause| *cause == failure.cause());
+                    let Delivery { tag, envelope, .. } = one.delivery;
+                    let rejection = Rejection { tag, attempts: one.attempts, envelope, failure };
+                    if held {
+                        self.held.push(rejection)
+                    } else {
+                        self.letters.add(rejection)
+                    }
+                    continue;
+                }
+            };
+            self.settle(one.delivery.tag);
+        }
+    }
+
+    fn settle(&mut self, tag: u64) {
+        let Some(settled) = self.settlement.settle(tag) else {
+            tracing::error!(
+                pipeline = self.context.config.name,
+                tag,
+                "a delivery was settled twice; only the first counts"
+            );
+            return;
+        };
+        self.acks_due = true;
+        self.context.status.delivery_duration.observe(settled.arrived.elapsed().as_secs_f64());
+        if settled.redelivered {
+            self.context.status.unsettled_redelivered.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn letters_answered(&mut self, answers: Vec<(Rejection, Result<(), Failure>)>) {
+        let now = Instant::now();
+        let pipeline = &self.context.config.name;
+        let mut settled = Vec::new();
+        for (rejection, answer) in answers {
+            match answer {
+                Ok(()) => {
+                    let class = rejection.failure.class;
+                    if let Some(passed) = self.context.throttle.pass(pipeline, class.name()) {
+                        tracing::warn!(
+                            pipeline,
+                            queue = self.context.config.dead_letter.queue,
+                            suppressed = %passed,
+                            "dead-lettered: {}",
+                            rejection.failure
+                        );
+                    }
+                    self.context.status.dead_lettered.get_or_create(&class.into()).inc();
+                    settled.push(rejection.tag);
+                }
+                Err(failure) => {
+                    self.context.status.retries.get_or_create(&failure.class.into()).inc();
+                    self.letters.failed(rejection, failure, now);
+                }
+            }
+        }
+        self.letters.answered(now);
+        settled.into_iter().for_each(|tag| self.settle(tag));
+    }
+
+    fn ordered(&mut self) -> Option<End> {
+        let resume = self.orders.borrow_and_update().resume?;
+        if let Some(trouble) = &mut self.trouble {
+            // Whoever has mended it needn't wait for the next look.
+            trouble.at = Instant::now();
+        }
+        if !self.storm_on() {
+            return None;
+        }
+        match resume {
+            Resume::Retry => self.context.storm.clear(),
+            Resume::DeadLetter => {
+                self.context.storm.accept();
+                std::mem::take(&mut self.held).into_iter().for_each(|rejection| self.letters.add(rejection));
+            }
+        }
+        None
+    }
+
+    fn storm_changed(&mut self) -> Option<End> {
+        if self.storm.borrow_and_update().is_some() {
+            self.next_storm_check = Some(Instant::now() + self.context.config.retry.max);
+            return self.context.emptiness.is_some().then(|| End::Paused(self.current_state().1.unwrap_or_default()));
+        }
+        self.next_storm_check = None;
+        // Cleared, not accepted: what is held is tried again from the queue.
+        (!self.held.is_empty()).then_some(End::StormOver)
+    }
+
+    async fn shutdown_asked(&mut self) -> Option<End> {
+        match *self.shutdown.borrow_and_update() {
+            Phase::Run => return None,
+            Phase::Abort => return Some(End::Stopped),
+            Phase::Drain => self.draining = true,
+        }
+        self.acks_due = true;
+        match self.source.cancel().await {
+            Ok(()) => None,
+            Err(_) => Some(End::Stopped),
+        }
+    }
+
+    /// Draining ends when everything in hand is settled, or at once where it can't be.
+    fn drained_or_stuck(&self) -> Option<End> {
+        let (state, _) = self.current_state();
+        let stuck = matches!(state, State::Holding | State::Paused) && !self.writer.busy();
+        let done = self.cancelled && self.batcher.is_empty() && self.settlement.is_empty();
+        (stuck || done).then_some(End::Stopped)
+    }
+
+    /// The state and its reason, worst first.
+    fn current_state(&self) -> (State, Option<String>) {
+        if let Some(cause) = &*self.storm.borrow() {
+            return (State::Paused, Some(format!("storm: nearly all messages are rejected with {cause}")));
+        }
+        if let Some((state, reason)) = self.trouble.as_ref().and_then(Trouble::state) {
+            return (state, Some(reason));
+        }
+        if let Some(reason) = self.letters.reason() {
+            return (State::Holding, Some(reason));
+        }
+        if self.draining { (State::Draining, None) } else { (State::Running, None) }
+    }
+
+    /// Tells the status where the loop stands, and the log when that has changed.
+    fn show(&mut self) {
+        let (state, reason) = self.current_state();
+        let unsettled = self.settlement.unsettled();
+        let oldest = self.settlement.oldest().map(Instant::into_std);
+        let pipeline = &self.context.config.name;
+        self.context.status.update(self.index, |entry| {
+            entry.turned = std::time::Instant::now();
+            entry.unsettled = unsettled;
+            entry.oldest_unsettled = oldest;
+            entry.enter(pipeline, state, reason);
+        });
+    }
+}
+
+/// The prefetch to subscribe with first.
+pub(crate) fn first_prefetch(config: &config::Pipeline) -> u16 {
+    Pace::new(config).prefetch()
+}
+
+/// What was decided of one delivery.
+struct Decided {
+    delivery: Delivery,
+    outcome: Outcome,
+    /// In how many transactions it has been.
+    attempts: u32,
+}
+
+impl Decided {
+    fn refused((delivery, failure): (Delivery, Failure)) -> Self {
+        Decided { delivery, outcome: Outcome::Rejected(failure), attempts: 0 }
+    }
+
+    fn unit(unit: Unit, outcome: Outcome) -> Self {
+        Decided { delivery: unit.delivery, outcome, attempts: unit.attempts }
+    }
+}

@@ -1,0 +1,231 @@
+//! How batches are written where a statement can't tell which rows it found already there (MySQL
+//! has no RETURNING; in SQLite it costs more than the rows).
+//!
+//! Repeats are rare: a batch is inserted as if all of it were new. Where a unique key says
+//! otherwise, everything is rolled back, what is known already is read, and the rest is inserted.
+//! A database with repeats in one batch tends to have them in the next (a redelivered backlog), so
+//! that one looks first; after a batch without, it goes back to trying.
+
+use std::collections::HashMap;
+use std::future::Future;
+
+use super::{Deduplication, Ledger, Target, WritePlan};
+use crate::config::IdConflict;
+use crate::error::{ErrorClass, Failure};
+use crate::message::{LedgerEntry, Outcome, Row, Unit};
+
+/// How often another session may write the same IDs in between before the batch is given back.
+const RACES: u32 = 3;
+
+/// IDs that the ledger has, with their body hashes.
+pub(super) type Known = HashMap<Box<[u8]>, Vec<u8>>;
+
+/// What a database must do for it. No method ends a transaction but the two that say so.
+pub(super) trait Engine: Send {
+    /// The last batch had repeats.
+    fn careful(&mut self) -> &mut bool;
+    /// The failure is a unique key's.
+    fn is_repeat(failure: &Failure) -> bool;
+    /// Checks what can be checked before a transaction begins.
+    fn check(&self, plan: &WritePlan, units: &[&Unit]) -> Result<(), Failure>;
+    /// Begins a transaction.
+    fn begin(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Commits it.
+    fn commit(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Rolls it back; where that fails the session refuses all further work.
+    fn rollback(&mut self) -> impl Future<Output = ()> + Send;
+    /// Those of the entries whose IDs the ledger has.
+    fn known(
+        &mut self,
+        ledger: &Ledger,
+        entries: &[&LedgerEntry],
+    ) -> impl Future<Output = Result<Known, Failure>> + Send;
+    /// Inserts entries, all new, into the ledger.
+    fn enter(&mut self, ledger: &Ledger, entries: &[&LedgerEntry]) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Which of the rows, by place, have a value in this column that the table has, as the
+    /// table's own unique key compares.
+    fn existing(
+        &mut self,
+        target: &Target,
+        column: usize,
+        rows: &[(&Row, &[u8])],
+    ) -> impl Future<Output = Result<Vec<usize>, Failure>> + Send;
+    /// Inserts all changes of these units.
+    fn insert(&mut self, plan: &WritePlan, units: &[&Unit]) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// [`super::Session::write`].
+pub(super) async fn write<E: Engine>(
+    engine: &mut E,
+    plan: &WritePlan,
+    units: &[&Unit],
+) -> Result<Vec<Outcome>, Failure> {
+    engine.check(plan, units)?;
+    match &plan.deduplication {
+        Deduplication::Ledger(ledger) => with_ledger(engine, plan, ledger, units).await,
+        Deduplication::Column(column) => with_column(engine, plan, *column, units).await,
+        Deduplication::None => {
+            transaction(engine, plan, None, units).await.map_err(|(failure, _)| failure)?;
+            Ok(vec![Outcome::Written; units.len()])
+        }
+    }
+}
+
+/// Where a transaction failed.
+#[derive(PartialEq, Eq)]
+enum Step {
+    Ledger,
+    Rows,
+    Around,
+}
+
+/// One whole transaction that takes all units to be new. After an error it is rolled back.
+async fn transaction<E: Engine>(
+    engine: &mut E,
+    plan: &WritePlan,
+    ledger: Option<(&Ledger, &[&LedgerEntry])>,
+    units: &[&Unit],
+) -> Result<(), (Failure, Step)> {
+    if units.is_empty() {
+        return Ok(());
+    }
+    engine.begin().await.map_err(|failure| (failure, Step::Around))?;
+    let result = async {
+        if let Some((ledger, entries)) = ledger {
+            engine.enter(ledger, entries).await.map_err(|failure| (failure, Step::Ledger))?;
+        }
+        engine.insert(plan, units).await.map_err(|failure| (failure, Step::Rows))?;
+        engine.commit().await.map_err(|failure| (failure, Step::Around))
+    }
+    .await;
+    if result.is_err() {
+        engine.rollback().await;
+    }
+    result
+}
+
+async fn with_ledger<E: Engine>(
+    engine: &mut E,
+    plan: &WritePlan,
+    ledger: &Ledger,
+    units: &[&Unit],
+) -> Result<Vec<Outcome>, Failure> {
+    // Sessions that insert the same IDs do so in the same order: one waits, none deadlocks.
+    let mut order: Vec<(usize, &LedgerEntry)> =
+        units.iter().enumerate().filter_map(|(at, unit)| Some((at, unit.ledger.as_ref()?))).collect();
+    order.sort_unstable_by_key(|(_, entry)| entry.id.as_str());
+    let mut look = *engine.careful();
+    for _ in 0..=RACES {
+        let known = if look {
+            let entries: Vec<&LedgerEntry> = order.iter().map(|(_, entry)| *entry).collect();
+            engine.known(ledger, &entries).await?
+        } else {
+            Known::new()
+        };
+        let mut outcomes: Vec<Outcome> = units.iter().map(|_| without_id()).collect();
+        let mut entries = Vec::with_capacity(order.len());
+        let mut fresh = vec![false; units.len()];
+        for &(at, entry) in &order {
+            outcomes[at] = match known.get(entry.id.as_str().as_bytes()) {
+                Some(hash) => repeated(hash == &entry.body_hash, plan.id_conflict),
+                None => {
+                    entries.push(entry);
+                    fresh[at] = true;
+                    Outcome::Written
+                }
+            };
+        }
+        let fresh: Vec<&Unit> = units.iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(unit, _)| *unit).collect();
+        match transaction(engine, plan, Some((ledger, &entries)), &fresh).await {
+            Ok(()) => {
+                *engine.careful() = !known.is_empty();
+                return Ok(outcomes);
+            }
+            Err((failure, Step::Ledger)) if E::is_repeat(&failure) => look = true,
+            Err((failure, _)) => return Err(failure),
+        }
+    }
+    Err(Failure::new(
+        ErrorClass::SinkContention,
+        "ledger_race",
+        "other sessions kept writing the same message IDs; is one queue consumed by several pipelines of one name?",
+    ))
+}
+
+async fn with_column<E: Engine>(
+    engine: &mut E,
+    plan: &WritePlan,
+    column: usize,
+    units: &[&Unit],
+) -> Result<Vec<Outcome>, Failure> {
+    let target = plan.targets.first().ok_or_else(no_target)?;
+    let mut outcomes = vec![Outcome::Written; units.len()];
+    let mut look = *engine.careful();
+    let mut refused: Option<Failure> = None;
+    // Ends: every round finds at least one more row that is there, or returns.
+    loop {
+        let places: Vec<usize> = (0..units.len()).filter(|&at| matches!(outcomes[at], Outcome::Written)).collect();
+        let rows: Vec<(usize, (&Row, &[u8]))> = places
+            .iter()
+            .filter_map(|&at| {
+                let change = units[at].changes.iter().find(|change| change.target == 0)?;
+                Some((at, (&change.row, units[at].delivery.envelope.body.as_ref())))
+            })
+            .collect();
+        if look {
+            let values: Vec<(&Row, &[u8])> = rows.iter().map(|(_, row)| *row).collect();
+            let found = engine.existing(target, column, &values).await?;
+            // A unique key refused a row, and the column's own isn't it: that is another key's
+            // violation, an error, never a duplicate.
+            if let (true, Some(refused)) = (found.is_empty(), refused.take()) {
+                return Err(refused);
+            }
+            for place in found {
+                if let Some((at, _)) = rows.get(place) {
+                    outcomes[*at] = Outcome::Duplicate;
+                }
+            }
+        }
+        let fresh: Vec<&Unit> = units
+            .iter()
+            .zip(&outcomes)
+            .filter(|(_, outcome)| matches!(outcome, Outcome::Written))
+            .map(|(unit, _)| *unit)
+            .collect();
+        match transaction(engine, plan, None, &fresh).await {
+            Ok(()) => {
+                *engine.careful() = fresh.len() < units.len();
+                return Ok(outcomes);
+            }
+            Err((failure, Step::Rows)) if E::is_repeat(&failure) => {
+                look = true;
+                refused = Some(failure);
+            }
+            Err((failure, _)) => return Err(failure),
+        }
+    }
+}
+
+/// What a known ID is.
+fn repeated(same_body: bool, conflict: IdConflict) -> Outcome {
+    if same_body || conflict == IdConflict::Ignore {
+        return Outcome::Duplicate;
+    }
+    Outcome::Rejected(Failure::new(
+        ErrorClass::IdConflict,
+        "other_body",
+        "a message with the same ID but another body was written before; either the publisher re-uses IDs, \
+         or message_id names the wrong place",
+    ))
+}
+
+/// Mapping lets no message without an ID through to a ledger; should one come all the same, it is
+/// not written without a trace.
+fn without_id() -> Outcome {
+    Outcome::Rejected(Failure::new(ErrorClass::Mapping, "no_message_id", "the message has no ID for the ledger"))
+}
+
+/// A plan without a table.
+pub(super) fn no_target() -> Failure {
+    Failure::new(ErrorClass::Unknown, "no_target", "the plan names no table; this is a bug")
+}

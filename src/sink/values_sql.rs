@@ -1,0 +1,121 @@
+//! `INSERT … VALUES (…),(…)` for databases that bind every value on its own, and into how many
+//! statements a batch is cut.
+
+use std::fmt::Write;
+
+use super::Target;
+
+/// The rows of the next statement: a power of two, so that batches of all sizes together need few
+/// different texts, each of which the server prepares once. At most `remaining` and `most`; one
+/// row always goes.
+pub(super) fn statement_rows(remaining: usize, most: usize) -> usize {
+    match remaining.min(most.max(1)) {
+        0 => 0,
+        rows => 1 << rows.ilog2(),
+    }
+}
+
+/// How many rows a statement may have at most, `values` bound values each, under a bind limit.
+pub(super) fn most_rows(bind_limit: usize, values: usize) -> usize {
+    bind_limit / values.max(1)
+}
+
+/// A multi-row INSERT that only lacks its number of rows.
+pub(super) struct Insert {
+    head: String,
+    row: String,
+}
+
+impl Insert {
+    /// Into these columns of a target, with the expressions that stand around its values.
+    pub(super) fn new(target: &Target, columns: &[usize], quote: fn(&str) -> String, table: &str) -> Self {
+        let names: Vec<String> = columns.iter().map(|&at| quote(&target.columns[at].name)).collect();
+        let values: Vec<&str> = columns.iter().map(|&at| placeholder(target, at)).collect();
+        Insert {
+            head: format!("INSERT INTO {table} ({}) VALUES ", names.join(",")),
+            row: format!("({})", values.join(",")),
+        }
+    }
+
+    /// With its own column list and row.
+    pub(super) fn raw(head: String, row: String) -> Self {
+        Insert { head, row }
+    }
+
+    /// Bytes of text that each row costs.
+    pub(super) fn row_length(&self) -> usize {
+        self.row.len() + 1
+    }
+
+    /// Bytes of text before the rows.
+    pub(super) fn head_length(&self) -> usize {
+        self.head.len()
+    }
+
+    /// The statement for this many rows.
+    pub(super) fn text(&self, rows: usize) -> String {
+        let mut text = String::with_capacity(self.head.len() + rows * self.row_length());
+        text.push_str(&self.head);
+        push_repeated(&mut text, &self.row, rows);
+        text
+    }
+}
+
+/// `?`, or the column's expression around it.
+pub(super) fn placeholder(target: &Target, column: usize) -> &str {
+    target.expressions.get(column).and_then(Option::as_deref).unwrap_or("?")
+}
+
+/// `part,part,part`
+pub(super) fn push_repeated(text: &mut String, part: &str, times: usize) {
+    for at in 0..times {
+        if at > 0 {
+            text.push(',');
+        }
+        text.push_str(part);
+    }
+}
+
+/// `INSERT INTO t (a,b) SELECT NULL,NULL … WHERE FALSE`: what a server that can't write, or not
+/// there, refuses, and that writes nothing.
+pub(super) fn insert_nothing(target: &Target, quote: fn(&str) -> String, table: &str, from: &str) -> String {
+    let mut text = format!("INSERT INTO {table} (");
+    for (at, column) in target.columns.iter().enumerate() {
+        // Writing to a String can't fail.
+        write!(text, "{}{}", if at > 0 { "," } else { "" }, quote(&column.name)).ok();
+    }
+    text.push_str(") SELECT ");
+    push_repeated(&mut text, "NULL", target.columns.len());
+    text.push_str(from);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_statement_sizes_cover_every_batch() {
+        for most in [1, 3, 100, 3276] {
+            let mut sizes = std::collections::BTreeSet::new();
+            for batch in 1..=2000 {
+                let mut remaining = batch;
+                while remaining > 0 {
+                    let rows = statement_rows(remaining, most);
+                    assert!(rows > 0 && rows <= remaining && rows <= most);
+                    sizes.insert(rows);
+                    remaining -= rows;
+                }
+            }
+            assert!(sizes.len() <= 12, "{sizes:?}");
+        }
+        assert_eq!(statement_rows(0, 5), 0);
+        assert_eq!(statement_rows(5, 0), 1);
+    }
+
+    #[test]
+    fn a_row_is_repeated() {
+        let insert = Insert::raw("INSERT INTO t (a) VALUES ".into(), "(?)".into());
+        assert_eq!(insert.text(3), "INSERT INTO t (a) VALUES (?),(?),(?)");
+    }
+}

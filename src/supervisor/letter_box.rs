@@ -1,0 +1,55 @@
+//! Dead letters into a queue.
+
+use crate::config;
+use crate::dead_letter::{self, Rejected};
+use crate::error::Failure;
+use crate::message::Envelope;
+use crate::pipeline::{LetterBox, Rejection};
+use crate::rabbitmq::{DeadLetterQueue, DeadLetters, Rabbitmq};
+
+/// Publishes on a connection of its own, which an alarm that blocks publishers blocks alone.
+pub(super) struct QueueLetters {
+    publisher: DeadLetters,
+    pipeline: String,
+    queue: String,
+    table: String,
+    dead_letter_queue: String,
+}
+
+impl QueueLetters {
+    pub(super) fn new(rabbitmq: &Rabbitmq, pipeline: &config::Pipeline) -> Self {
+        QueueLetters {
+            publisher: rabbitmq.dead_letters(&pipeline.name),
+            pipeline: pipeline.name.clone(),
+            queue: pipeline.queue.clone(),
+            table: pipeline.table.to_string(),
+            dead_letter_queue: pipeline.dead_letter.queue.clone(),
+        }
+    }
+
+    fn letter(&self, rejection: &Rejection, frame_max: u32) -> Envelope {
+        let rejected = Rejected {
+            envelope: &rejection.envelope,
+            failure: &rejection.failure,
+            pipeline: &self.pipeline,
+            queue: &self.queue,
+            table: &self.table,
+            attempts: rejection.attempts,
+            failed_at: jiff::Timestamp::now(),
+            dead_letter_queue: &self.dead_letter_queue,
+        };
+        dead_letter::build(&rejected, frame_max)
+    }
+}
+
+impl LetterBox for QueueLetters {
+    async fn publish(&mut self, rejections: &[Rejection]) -> Vec<Result<(), Failure>> {
+        match self.publisher.frame_max().await {
+            Ok(frame_max) => {
+                let letters = rejections.iter().map(|rejection| self.letter(rejection, frame_max)).collect();
+                self.publisher.publish(letters).await
+            }
+            Err(failure) => rejections.iter().map(|_| Err(failure.clone())).collect(),
+        }
+    }
+}

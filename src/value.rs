@@ -1,0 +1,389 @@
+//! One value on its way into one column: it arrives as it was sent, or is refused.
+//!
+//! What a column would cut, round, shift or coerce is refused here with code `lossy`, before any
+//! server sees it, so that all databases judge alike and a value's way doesn't depend on its
+//! neighbours. Two conventions: a time with a zone goes into a column without one as UTC (or as
+//! the column's `zone`), and fractions finer than a microsecond are rounded, since no database
+//! holds them. Strings that spell a number exactly are taken by number columns; numbers are taken
+//! by text columns as the digits that were sent.
+
+mod decimal;
+pub(crate) mod time;
+
+use std::borrow::Cow;
+
+use crate::catalogue::Kind;
+use crate::config::TimeUnit;
+use crate::message::{Cell, Slice};
+use decimal::Decimal;
+
+/// What a place in a message holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// `null`, or a void header.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A number in JSON's notation.
+    Number(Cow<'a, str>),
+    /// Text, unescaped.
+    Text(Cow<'a, str>),
+    /// A JSON array or object as sent.
+    Json(Cow<'a, str>),
+    /// Bytes.
+    Bytes(Cow<'a, [u8]>),
+    /// Whole seconds since 1970 (AMQP timestamps).
+    Seconds(u64),
+}
+
+/// Why a value can't go into its column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// `wrong_type`, `out_of_range`, `too_long`, `lossy`, `no_zone`, `invalid`.
+    pub code: &'static str,
+    /// What the column wants, without the value.
+    pub message: Cow<'static, str>,
+}
+
+pub(crate) fn refuse<T>(code: &'static str, message: impl Into<Cow<'static, str>>) -> Result<T, Refusal> {
+    Err(Refusal { code, message: message.into() })
+}
+
+/// How the config bends the rules for a column.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Numbers are times in this unit.
+    pub time: Option<TimeUnit>,
+    /// The zone of a column without one, and of texts without one.
+    pub zone: Option<jiff::tz::TimeZone>,
+    /// Cut and round instead of refusing.
+    pub lossy: bool,
+}
+
+impl<'a> Value<'a> {
+    /// Reads a JSON value as [`crate::decode`] leaves it.
+    pub fn from_json(raw: &'a str) -> Result<Self, Refusal> {
+        Ok(match raw.as_bytes().first() {
+            Some(b'n') => Value::Null,
+            Some(b't') => Value::Bool(true),
+            Some(b'f') => Value::Bool(false),
+            Some(b'{' | b'[') => Value::Json(raw.into()),
+            Some(b'"') if !raw.contains('\\') => Value::Text(raw.trim_matches('"').into()),
+            Some(b'"') => match serde_json::from_str::<String>(raw) {
+                Ok(text) => Value::Text(text.into()),
+                Err(_) => return refuse("invalid", "the text has an escape that is no character (a lone surrogate)"),
+            },
+            _ => Value::Number(raw.into()),
+        })
+    }
+}
+
+/// A part of the body stays there; anything else is kept by itself.
+fn slice(bytes: &[u8], body: &[u8]) -> Slice {
+    let range = body.as_ptr_range();
+    let start = bytes.as_ptr();
+    if range.contains(&start) && body.len() <= u32::MAX as usize {
+        let from = start as usize - range.start as usize;
+        if from + bytes.len() <= body.len() {
+            return Slice::Body { start: from as u32, end: (from + bytes.len()) as u32 };
+        }
+    }
+    Slice::Owned(bytes.into())
+}
+
+fn text_cell(text: &str, body: &[u8]) -> Cell {
+    Cell::Text(slice(text.as_bytes(), body))
+}
+
+fn owned(text: impl Into<String>) -> Cell {
+    Cell::Text(Slice::Owned(text.into().into_bytes().into_boxed_slice()))
+}
+
+/// Turns a value into the cell that its column's kind takes.
+///
+/// # Errors
+/// The refusal that becomes a dead letter of class `mapping`.
+pub fn to_cell(value: &Value<'_>, kind: &Kind, rules: &Rules, body: &[u8]) -> Result<Cell, Refusal> {
+    if *value == Value::Null {
+        return Ok(Cell::Null);
+    }
+    match kind {
+        Kind::Int { min, max } => integer(value, *min, *max, rules),
+        Kind::Decimal { precision } => decimal_cell(value, *precision, rules, body),
+        Kind::Float { bits } => float(value, *bits, rules),
+        Kind::Bool => match value {
+            Value::Bool(truth) => Ok(Cell::Bool(*truth)),
+            _ => refuse("wrong_type", "the column takes true or false"),
+        },
+        Kind::Text { max_chars, max_bytes } => text(value, *max_chars, *max_bytes, rules, body),
+        Kind::Bytes { max_bytes, fixed } => bytes(value, *max_bytes, *fixed, rules, body),
+        Kind::Date => time::date(value, rules).map(Cell::Date),
+        Kind::Time { fraction } => time::time_of_day(value, *fraction, rules).map(Cell::Time),
+        Kind::Timestamp { fraction, zoned, range } => {
+            time::timestamp(value, *fraction, *zoned, *range, rules).map(Cell::Timestamp)
+        }
+        Kind::Uuid => uuid(value, body),
+        Kind::Json => json(value, body),
+        Kind::Enum { labels } => match value {
+            Value::Text(label) if labels.iter().any(|known| known == label) => Ok(text_cell(label, body)),
+            Value::Text(_) => refuse("invalid", "the value is none of the column's labels"),
+            _ => refuse("wrong_type", "the column takes one of its labels as text"),
+        },
+        Kind::Array(element) => array(value, element, rules),
+        Kind::Other => other(value, body),
+        Kind::Any => any(value, rules, body),
+    }
+}
+
+fn exact_number(value: &Value<'_>, wanted: &'static str) -> Result<Decimal, Refusal> {
+    match value {
+        Value::Number(text) => Decimal::parse(text),
+        // Money is often sent as text, so that nobody's float touches it.
+        Value::Text(text) => Decimal::parse(text).or_else(|_| refuse("wrong_type", wanted)),
+        Value::Seconds(seconds) => Decimal::parse(&seconds.to_string()),
+        Value::Null | Value::Bool(_) | Value::Json(_) | Value::Bytes(_) => refuse("wrong_type", wanted),
+    }
+}
+
+fn integer(value: &Value<'_>, min: i128, max: i128, rules: &Rules) -> Result<Cell, Refusal> {
+    const WANTED: &str = "the column takes whole numbers";
+    if let Value::Number(text) = value
+        && let Ok(plain) = text.parse::<i64>()
+        && (min..=max).contains(&plain.into())
+    {
+        return Ok(Cell::Int(plain));
+    }
+    // MySQL's and SQLite's truth values are small integers.
+    if let Value::Bool(truth) = value
+        && (min, max) == (-128, 127)
+    {
+        return Ok(Cell::Int((*truth).into()));
+    }
+    let number = exact_number(value, WANTED)?;
+    let number = if rules.lossy { number.rounded(0) } else { number };
+    if !number.is_whole() {
+        return refuse("lossy", "the value has a fraction, the column takes whole numbers");
+    }
+    match number.to_i128() {
+        Some(whole) if (min..=max).contains(&whole) => {
+            Ok(i64::try_from(whole).map_or_else(|_| owned(whole.to_string()), Cell::Int))
+        }
+        _ => refuse("out_of_range", format!("the column takes whole numbers from {min} to {max}")),
+    }
+}
+
+fn decimal_cell(value: &Value<'_>, precision: Option<(u32, u32)>, rules: &Rules, body: &[u8]) -> Result<Cell, Refusal> {
+    let number = exact_number(value, "the column takes decimal numbers")?;
+    let Some((digits, scale)) = precision else {
+        if number.integer_digits() > 131_072 || number.fraction_digits() > 16_383 {
+            // PostgreSQL, "Numeric Types": the bounds of an unconstrained numeric.
+            return refuse("out_of_range", "the value has more digits than any numeric column keeps");
+        }
+        return Ok(plain(&number, value, body));
+    };
+    let number = if rules.lossy { number.rounded(scale) } else { number };
+    if number.fraction_digits() > scale as usize {
+        return refuse("lossy", format!("the column keeps {scale} digits after the point, the value has more"));
+    }
+    if number.integer_digits() > digits.saturating_sub(scale) as usize {
+        return refuse("out_of_range", format!("the column keeps {digits} digits, {scale} of them after the point"));
+    }
+    // A rounded number no longer is what the body says.
+    Ok(if rules.lossy { owned(number.to_string()) } else { plain(&number, value, body) })
+}
+
+/// The digits as sent where they are in plain notation already.
+fn plain(number: &Decimal, value: &Value<'_>, body: &[u8]) -> Cell {
+    match value {
+        Value::Number(text) | Value::Text(text) if number.is_plain(text) => text_cell(text, body),
+        _ => owned(number.to_string()),
+    }
+}
+
+fn float(value: &Value<'_>, bits: u8, rules: &Rules) -> Result<Cell, Refusal> {
+    let number = exact_number(value, "the column takes numbers")?;
+    let text = number.to_scientific();
+    let refused = || refuse("out_of_range", format!("the column is a float of {bits} bits and can't hold the value"));
+    let (float, shortest) = if bits == 32 {
+        let Ok(float) = text.parse::<f32>() else { return refused() };
+        (f64::from(float), float.to_string())
+    } else {
+        let Ok(float) = text.parse::<f64>() else { return refused() };
+        (float, float.to_string())
+    };
+    if !float.is_finite() || (float == 0.0 && !number.is_zero()) {
+        return refused();
+    }
+    // Binary floats hold few decimals exactly. What counts is that reading the column gives the
+    // number back that was sent.
+    if !rules.lossy && Decimal::parse(&shortest).ok().as_ref() != Some(&number) {
+        return refuse("lossy", format!("a float of {bits} bits would change the value's digits"));
+    }
+    Ok(Cell::Float(float))
+}
+
+fn text(
+    value: &Value<'_>,
+    max_chars: Option<u64>,
+    max_bytes: Option<u64>,
+    rules: &Rules,
+    body: &[u8],
+) -> Result<Cell, Refusal> {
+    let text: Cow<'_, str> = match value {
+        Value::Text(text) | Value::Number(text) | Value::Json(text) => Cow::Borrowed(text),
+        Value::Bool(truth) => truth.to_string().into(),
+        Value::Seconds(seconds) => time::rfc3339(*seconds).into(),
+        Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => text.into(),
+            Err(_) => return refuse("invalid", "the column takes text, the bytes are not UTF-8"),
+        },
+        Value::Null => return Ok(Cell::Null),
+    };
+    let mut end = text.len();
+    if let Some(limit) = max_bytes.and_then(|limit| usize::try_from(limit).ok())
+        && end > limit
+    {
+        end = text.floor_char_boundary(limit);
+    }
+    // Characters never outnumber bytes, so most texts needn't be counted.
+    if let Some(limit) = max_chars.and_then(|limit| usize::try_from(limit).ok())
+        && end > limit
+        && let Some((at, _)) = text.char_indices().nth(limit)
+    {
+        end = end.min(at);
+    }
+    if end < text.len() && !rules.lossy {
+        return refuse("too_long", too_long(max_chars, max_bytes));
+    }
+    Ok(match &text {
+        Cow::Borrowed(borrowed) => text_cell(&borrowed[..end], body),
+        Cow::Owned(made) => owned(&made[..end]),
+    })
+}
+
+fn too_long(max_chars: Option<u64>, max_bytes: Option<u64>) -> String {
+    match (max_chars, max_bytes) {
+        (Some(chars), _) => format!("the column takes {chars} characters, the value has more"),
+        (None, Some(bytes)) => format!("the column takes {bytes} bytes, the value has more"),
+        (None, None) => "the value is too long".to_owned(),
+    }
+}
+
+fn bytes(value: &Value<'_>, max_bytes: Option<u64>, fixed: bool, rules: &Rules, body: &[u8]) -> Result<Cell, Refusal> {
+    let bytes: &[u8] = match value {
+        Value::Bytes(bytes) => bytes,
+        Value::Text(text) => text.as_bytes(),
+        Value::Null => return Ok(Cell::Null),
+        Value::Bool(_) | Value::Number(_) | Value::Json(_) | Value::Seconds(_) => {
+            return refuse("wrong_type", "the column takes bytes: text (as its UTF-8), a binary header or the body");
+        }
+    };
+    let limit = max_bytes.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    if bytes.len() > limit && !rules.lossy {
+        return refuse("too_long", too_long(None, max_bytes));
+    }
+    if fixed && bytes.len() < limit && !rules.lossy {
+        return refuse("lossy", format!("the column pads to {limit} bytes, the value has fewer"));
+    }
+    Ok(Cell::Bytes(slice(&bytes[..bytes.len().min(limit)], body)))
+}
+
+fn uuid(value: &Value<'_>, body: &[u8]) -> Result<Cell, Refusal> {
+    let Value::Text(text) = value else { return refuse("wrong_type", "the column takes a UUID as text") };
+    let hyphens = [8, 13, 18, 23];
+    let well_formed = text.len() == 36
+        && text.bytes().enumerate().all(
+            |(at, byte)| {
+                if hyphens.contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() }
+            },
+        );
+    if !well_formed {
+        return refuse("invalid", "the column takes a UUID like 123e4567-e89b-12d3-a456-426614174000");
+    }
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Ok(owned(text.to_ascii_lowercase()));
+    }
+    Ok(text_cell(text, body))
+}
+
+fn json(value: &Value<'_>, body: &[u8]) -> Result<Cell, Refusal> {
+    Ok(match value {
+        Value::Json(raw) | Value::Number(raw) => text_cell(raw, body),
+        Value::Bool(truth) => owned(truth.to_string()),
+        Value::Text(text) => match serde_json::to_string(text) {
+            Ok(quoted) => owned(quoted),
+            Err(_) => return refuse("invalid", "the text can't be written as JSON"),
+        },
+        Value::Seconds(seconds) => owned(seconds.to_string()),
+        Value::Bytes(bytes) => match serde_json::from_slice::<&serde_json::value::RawValue>(bytes) {
+            Ok(raw) => text_cell(raw.get(), body),
+            Err(_) => return refuse("invalid", "the column takes JSON, the bytes are not"),
+        },
+        Value::Null => Cell::Null,
+    })
+}
+
+fn other(value: &Value<'_>, body: &[u8]) -> Result<Cell, Refusal> {
+    text(value, None, None, &Rules::default(), body)
+}
+
+fn any(value: &Value<'_>, rules: &Rules, body: &[u8]) -> Result<Cell, Refusal> {
+    match value {
+        Value::Number(_) | Value::Seconds(_) => {
+            let number = exact_number(value, "")?;
+            match number.to_i128().map(i64::try_from) {
+                Some(Ok(whole)) if number.is_whole() => Ok(Cell::Int(whole)),
+                _ => float(value, 64, rules),
+            }
+        }
+        Value::Bool(truth) => Ok(Cell::Bool(*truth)),
+        Value::Bytes(_) => bytes(value, None, false, rules, body),
+        Value::Null | Value::Text(_) | Value::Json(_) => other(value, body),
+    }
+}
+
+/// A PostgreSQL array literal ("Arrays", section "Array Input Syntax").
+fn array(value: &Value<'_>, element: &Kind, rules: &Rules) -> Result<Cell, Refusal> {
+    let Value::Json(raw) = value else { return refuse("wrong_type", "the column takes an array") };
+    let Ok(items) = serde_json::from_str::<Vec<&serde_json::value::RawValue>>(raw) else {
+        return refuse("wrong_type", "the column takes an array");
+    };
+    let mut literal = String::from("{");
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            literal.push(',');
+        }
+        let item = Value::from_json(item.get())?;
+        // An array's dimensions are written as nested literals of the same element kind.
+        let nested = matches!(&item, Value::Json(raw) if raw.starts_with('[')) && *element != Kind::Json;
+        match if nested { array(&item, element, rules)? } else { to_cell(&item, element, rules, &[])? } {
+            Cell::Null | Cell::Absent => literal.push_str("NULL"),
+            Cell::Bool(truth) => literal.push_str(if truth { "true" } else { "false" }),
+            Cell::Int(number) => literal.push_str(&number.to_string()),
+            Cell::Float(number) => literal.push_str(&number.to_string()),
+            Cell::Date(days) => literal.push_str(&time::date_text(days)),
+            Cell::Time(micros) => literal.push_str(&time::time_text(micros)),
+            Cell::Timestamp(micros) => {
+                let zoned = matches!(element, Kind::Timestamp { zoned: true, .. });
+                literal.push_str(&format!("\"{}{}\"", time::timestamp_text(micros), if zoned { "+00" } else { "" }));
+            }
+            Cell::Bytes(slice) => literal.push_str(&format!("\"\\\\x{}\"", crate::digest::hex(slice.bytes(&[])))),
+            Cell::Text(slice) if nested => literal.push_str(slice.text(&[])),
+            Cell::Text(slice) => {
+                literal.push('"');
+                for character in slice.text(&[]).chars() {
+                    if matches!(character, '"' | '\\') {
+                        literal.push('\\');
+                    }
+                    literal.push(character);
+                }
+                literal.push('"');
+            }
+        }
+    }
+    literal.push('}');
+    Ok(owned(literal))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! Dates and times: texts with and without a zone, numbers with a unit.
+
+use jiff::civil;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::decimal::Decimal;
+use super::{Refusal, Rules, Value, refuse};
+use crate::config::TimeUnit;
+
+const DAY: i64 = 86_400_000_000;
+
+/// What a message says of a time.
+enum Moment {
+    /// With a zone: microseconds since 1970, UTC.
+    Instant(i64),
+    /// Without: microseconds since 1970-01-01T00:00 on some wall's clock.
+    Clock(i64),
+}
+
+fn moment(value: &Value<'_>, rules: &Rules) -> Result<Moment, Refusal> {
+    const WANTED: &str = "the column takes a time like 2026-01-31T23:59:59.999999Z";
+    match value {
+        Value::Seconds(seconds) => i64::try_from(*seconds)
+            .ok()
+            .and_then(|seconds| seconds.checked_mul(1_000_000))
+            .map_or_else(|| refuse("out_of_range", "the time is beyond the year 9999"), |m| Ok(Moment::Instant(m))),
+        Value::Number(text) => {
+            let Some(unit) = rules.time else {
+                return refuse(
+                    "wrong_type",
+                    "the column takes a time; for numbers say `time = \"epoch_ms\"` or the like",
+                );
+            };
+            epoch(text, unit).map(Moment::Instant)
+        }
+        Value::Text(text) => parse(text),
+        Value::Null | Value::Bool(_) | Value::Json(_) | Value::Bytes(_) => refuse("wrong_type", WANTED),
+    }
+}
+
+fn epoch(text: &str, unit: TimeUnit) -> Result<i64, Refusal> {
+    let digits = match unit {
+        TimeUnit::Seconds => 6,
+        TimeUnit::Milliseconds => 3,
+        TimeUnit::Microseconds => 0,
+    };
+    let shifted = Decimal::parse(&format!("{}e{digits}", Decimal::parse(text)?))?.rounded(0);
+    match shifted.to_i128().map(i64::try_from) {
+        Some(Ok(micros)) => Ok(micros),
+        _ => refuse("out_of_range", "the time is beyond the year 9999"),
+    }
+}
+
+fn parse(text: &str) -> Result<Moment, Refusal> {
+    let invalid = || refuse("invalid", "the text is not a time like 2026-01-31T23:59:59.999999Z");
+    // A date has ten characters; whatever names a zone stands behind the time.
+    let (Some(_), Some(clock)) = (text.get(..10), text.get(10..)) else { return invalid() };
+    // A leap second has no place in any column; the parser would make it :59 in silence.
+    if clock.split(':').nth(2).is_some_and(|seconds| seconds.starts_with("60")) {
+        return refuse("lossy", "a leap second can't be stored");
+    }
+    let text = &*trim_fraction(text);
+    if clock.contains(['Z', 'z', '+', '-']) {
+        let Ok(instant) = text.parse::<Timestamp>() else { return invalid() };
+        return Ok(Moment::Instant(to_micros(instant.as_nanosecond())));
+    }
+    let Ok(clock) = text.parse::<civil::DateTime>() else { return invalid() };
+    clock_micros(clock).map(Moment::Clock)
+}
+
+/// Digits beyond the nanosecond can't change how a microsecond is rounded, but for an exact half
+/// of one, which rounds up either way; the parser takes nine digits.
+fn trim_fraction(text: &str) -> std::borrow::Cow<'_, str> {
+    let Some(point) = text.find('.') else { return text.into() };
+    let digits = text[point + 1..].bytes().take_while(u8::is_ascii_digit).count();
+    if digits <= 9 { text.into() } else { format!("{}{}", &text[..point + 10], &text[point + 1 + digits..]).into() }
+}
+
+fn to_micros(nanoseconds: i128) -> i64 {
+    // jiff's years -9999..9999 in microseconds fit i64 by far.
+    (nanoseconds + 500).div_euclid(1000) as i64
+}
+
+fn clock_micros(clock: civil::DateTime) -> Result<i64, Refusal> {
+    match TimeZone::UTC.to_timestamp(clock) {
+        Ok(instant) => Ok(to_micros(instant.as_nanosecond())),
+        Err(_) => refuse("out_of_range", "the time is beyond the years that columns take"),
+    }
+}
+
+/// A timestamp column's cell: microseconds since 1970.
+pub(super) fn timestamp(
+    value: &Value<'_>,
+    fraction: u8,
+    zoned: bool,
+    range: Option<(i64, i64)>,
+    rules: &Rules,
+) -> Result<i64, Refusal> {
+    let micros = match (moment(value, rules)?, zoned) {
+        (Moment::Instant(instant), true) => instant,
+        (Moment::Clock(clock), false) => clock,
+        (Moment::Instant(instant), false) => on_the_wall(instant, rules)?,
+        (Moment::Clock(clock), true) => from_the_wall(clock, rules)?,
+    };
+    let (earliest, latest) = range.unwrap_or((YEAR_1, YEAR_9999));
+    if !(earliest..=latest).contains(&micros) {
+        return refuse("out_of_range", "the time is beyond what the column takes");
+    }
+    to_fraction(micros, fraction, rules)
+}
+
+/// 0001-01-01T00:00:00 and 9999-12-31T23:59:59.999999 in microseconds since 1970.
+const YEAR_1: i64 = -62_135_596_800_000_000;
+const YEAR_9999: i64 = 253_402_300_799_999_999;
+
+fn to_fraction(micros: i64, fraction: u8, rules: &Rules) -> Result<i64, Refusal> {
+    let unit = 10_i64.pow(6 - u32::from(fraction.min(6)));
+    let rest = micros.rem_euclid(unit);
+    if rest != 0 && !rules.lossy {
+        return refuse("lossy", format!("the column keeps {fraction} digits of a second, the value has more"));
+    }
+    Ok(micros - rest)
+}
+
+fn on_the_wall(instant: i64, rules: &Rules) -> Result<i64, Refusal> {
+    let Some(zone) = &rules.zone else { return Ok(instant) };
+    match Timestamp::from_microsecond(instant) {
+        Ok(timestamp) => clock_micros(zone.to_datetime(timestamp)),
+        Err(_) => refuse("out_of_range", "the time is beyond the years that columns take"),
+    }
+}
+
+fn from_the_wall(clock: i64, rules: &Rules) -> Result<i64, Refusal> {
+    let Some(zone) = &rules.zone else {
+        return refuse(
+            "no_zone",
+            "the column means a point in time and the value has no zone: send one, or set `zone`",
+        );
+    };
+    let ambiguous = Timestamp::from_microsecond(clock)
+        .map(|timestamp| zone.to_ambiguous_timestamp(TimeZone::UTC.to_datetime(timestamp)));
+    match ambiguous.and_then(|ambiguous| ambiguous.unambiguous()) {
+        Ok(instant) => Ok(to_micros(instant.as_nanosecond())),
+        Err(_) => refuse("lossy", "the clock of `zone` shows that time twice or never"),
+    }
+}
+
+/// A date column's cell: days since 1970.
+pub(super) fn date(value: &Value<'_>, rules: &Rules) -> Result<i32, Refusal> {
+    let micros = match value {
+        Value::Text(text) if text.len() <= 10 => match text.parse::<civil::Date>() {
+            Ok(date) if date.year() >= 1 && text.len() == 10 => clock_micros(date.at(0, 0, 0, 0))?,
+            _ => return refuse("invalid", "the column takes a date like 2026-01-31"),
+        },
+        _ => match moment(value, rules)? {
+            Moment::Clock(clock) => clock,
+            Moment::Instant(instant) => on_the_wall(instant, rules)?,
+        },
+    };
+    if micros.rem_euclid(DAY) != 0 && !rules.lossy {
+        return refuse("lossy", "the column takes a date, the value has a time of day");
+    }
+    i32::try_from(micros.div_euclid(DAY)).or_else(|_| refuse("out_of_range", "the date is beyond the year 9999"))
+}
+
+/// A time column's cell: microseconds since midnight.
+pub(super) fn time_of_day(value: &Value<'_>, fraction: u8, rules: &Rules) -> Result<i64, Refusal> {
+    let invalid = || refuse("invalid", "the column takes a time of day like 23:59:59.999999");
+    let Value::Text(text) = value else { return invalid() };
+    if text.contains(['Z', 'z', '+', '-', 'T', ' ']) || text.split(':').nth(2).is_some_and(|s| s.starts_with("60")) {
+        return invalid();
+    }
+    let Ok(time) = trim_fraction(text).parse::<civil::Time>() else { return invalid() };
+    let micros = to_micros(time.duration_since(civil::Time::midnight()).as_nanos());
+    if micros >= DAY {
+        return refuse("out_of_range", "the time of day rounds to the next day");
+    }
+    to_fraction(micros, fraction, rules)
+}
+
+/// `2026-01-31`
+pub fn date_text(days: i32) -> String {
+    let date = civil::date(1970, 1, 1).checked_add(SignedDuration::from_hours(24 * i64::from(days)));
+    date.map(|date| date.to_string()).unwrap_or_default()
+}
+
+/// `23:59:59.999999`
+pub fn time_text(micros: i64) -> String {
+    let (seconds, fraction) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+    format!("{:02}:{:02}:{:02}.{fraction:06}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// `2026-01-31 23:59:59.999999`
+pub fn timestamp_text(micros: i64) -> String {
+    let days = i32::try_from(micros.div_euclid(DAY)).unwrap_or(i32::MAX);
+    format!("{} {}", date_text(days), time_text(micros.rem_euclid(DAY)))
+}
+
+/// `2026-01-31T23:59:59Z`
+pub(super) fn rfc3339(seconds: u64) -> String {
+    let timestamp = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    timestamp.map_or_else(|| seconds.to_string(), |timestamp| timestamp.to_string())
+}

@@ -1,0 +1,217 @@
+//! Turns batches into outcomes over one connection: each message ID once per transaction, bad
+//! rows found by bisection, and no await without a deadline.
+
+mod round;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config;
+use crate::error::{ErrorClass, Failure};
+use crate::message::{Outcome, Unit};
+use crate::sink::{Database, Session, WritePlan};
+use round::Round;
+
+/// How to write units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// All in one transaction.
+    Together,
+    /// A transaction for each.
+    OneByOne,
+    /// In halves, and halves of halves, until what can't be written stands alone. They are known
+    /// to fail together.
+    Isolate,
+}
+
+/// What became of a job. Every unit is in exactly one of the three lists.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Decided: committed, known, or refused for good.
+    pub settled: Vec<(Unit, Outcome)>,
+    /// Alone at fault only because a row that they refer to isn't there yet.
+    pub waiting: Vec<(Unit, Failure)>,
+    /// Not decided, because of `failure`.
+    pub left: Vec<Unit>,
+    /// Why units are left.
+    pub failure: Option<Failure>,
+}
+
+/// One connection, made when needed and dropped after anything that leaves its state unknown.
+pub struct Writer {
+    database: Arc<dyn Database>,
+    session: Option<Box<dyn Session>>,
+    connect_deadline: Duration,
+    write_deadline: Duration,
+}
+
+impl Writer {
+    /// No connection yet.
+    pub fn new(database: Arc<dyn Database>, config: &config::Database) -> Self {
+        // The server cancels a statement first; these fire when the link is dead.
+        Writer {
+            database,
+            session: None,
+            connect_deadline: config.connect_timeout * 2,
+            write_deadline: config.statement_timeout * 2 + Duration::from_secs(5),
+        }
+    }
+
+    /// Writes units.
+    pub async fn write(&mut self, plan: &WritePlan, units: Vec<Unit>, how: How) -> Written {
+        let mut round = Round::new(units, plan.id_conflict);
+        let mut failure = None;
+        while failure.is_none() {
+            let leaders = round.leaders();
+            if leaders.is_empty() {
+                break;
+            }
+            failure = match how {
+                How::Together => self.together(plan, &mut round, &leaders).await.err(),
+                How::OneByOne => self.one_by_one(plan, &mut round, &leaders).await.err(),
+                How::Isolate => self.isolate(plan, &mut round, leaders).await.err(),
+            };
+            round.settle_followers();
+        }
+        round.finish(failure)
+    }
+
+    async fn together(&mut self, plan: &WritePlan, round: &mut Round, leaders: &[usize]) -> Result<(), Failure> {
+        let outcomes = self.transaction(plan, &round.pick(leaders), false).await?;
+        round.decide(leaders, outcomes);
+        Ok(())
+    }
+
+    async fn one_by_one(&mut self, plan: &WritePlan, round: &mut Round, leaders: &[usize]) -> Result<(), Failure> {
+        for &at in leaders {
+            match self.transaction(plan, &round.pick(&[at]), true).await {
+                Ok(outcomes) => round.decide(&[at], outcomes),
+                Err(failure) if failure.class == ErrorClass::RowRejected => round.refuse(at, failure),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    /// Bisection. Each failure that may be a row's own splits its range; a range of one is at
+    /// fault alone.
+    async fn isolate(&mut self, plan: &WritePlan, round: &mut Round, leaders: Vec<usize>) -> Result<(), Failure> {
+        let mut ranges = vec![leaders];
+        let mut suspects: Vec<(usize, Failure)> = Vec::new();
+        let mut losses = 0;
+        let mut passed = false;
+        while let Some(range) = ranges.pop() {
+            let failure = match self.transaction(plan, &round.pick(&range), true).await {
+                Ok(outcomes) => {
+                    passed = true;
+                    losses = 0;
+                    round.decide(&range, outcomes);
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            let lost = failure.class == ErrorClass::SinkUnavailable;
+            if failure.class == ErrorClass::SinkContention {
+                return Err(failure);
+            }
+            if lost {
+                // Only while fresh connections work can the row be what breaks them.
+                self.probe(plan).await?;
+            }
+            match range.as_slice() {
+                [at] if failure.class == ErrorClass::RowRejected => round.refuse(*at, failure),
+                [_] if lost && losses + 1 < crate::policy::CONNECTION_LOSSES => {
+                    losses += 1;
+                    ranges.push(range);
+                }
+                [at] => {
+                    losses = 0;
+                    suspects.push((*at, failure));
+                }
+                _ => {
+                    let mut first = range;
+                    let second = first.split_off(first.len() / 2);
+                    ranges.push(second);
+                    ranges.push(first);
+                }
+            }
+        }
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        // A row is at fault for an error that we don't know only if the database takes others.
+        if !passed {
+            self.probe(plan).await?;
+        }
+        for (at, failure) in suspects {
+            round.reject(at, suspect_alone(failure));
+        }
+        Ok(())
+    }
+
+    /// One transaction within its deadline. The session doesn't outlive an error that leaves its
+    /// state unknown.
+    async fn transaction(
+        &mut self,
+        plan: &WritePlan,
+        units: &[&Unit],
+        isolating: bool,
+    ) -> Result<Vec<Outcome>, Failure> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => self.connect().await?,
+        };
+        let written = match tokio::time::timeout(self.write_deadline, session.write(plan, units, isolating)).await {
+            Ok(written) => written,
+            Err(_) => return Err(overdue("the database didn't answer a transaction in time")),
+        };
+        let broken = |failure: &Failure| matches!(failure.class, ErrorClass::SinkUnavailable | ErrorClass::Unknown);
+        if !written.as_ref().is_err_and(broken) {
+            self.session = Some(session);
+        }
+        written
+    }
+
+    async fn connect(&mut self) -> Result<Box<dyn Session>, Failure> {
+        match tokio::time::timeout(self.connect_deadline, self.database.connect()).await {
+            Ok(connected) => connected,
+            Err(_) => Err(overdue("the database didn't answer a connection attempt in time")),
+        }
+    }
+
+    /// Asks on a fresh connection whether the database takes writes at all.
+    ///
+    /// # Errors
+    /// Whatever keeps it from that.
+    pub async fn probe(&mut self, plan: &WritePlan) -> Result<(), Failure> {
+        self.session = None;
+        let mut session = self.connect().await?;
+        match tokio::time::timeout(self.write_deadline, session.probe_write(plan)).await {
+            Ok(probed) => probed?,
+            Err(_) => return Err(overdue("the database didn't answer a probe in time")),
+        }
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// Says goodbye to the server.
+    pub async fn close(self) {
+        if let Some(session) = self.session {
+            // A goodbye that hangs is no reason to hang.
+            tokio::time::timeout(Duration::from_secs(2), session.close()).await.ok();
+        }
+    }
+}
+
+fn overdue(message: &'static str) -> Failure {
+    Failure::new(ErrorClass::SinkUnavailable, "deadline", message)
+}
+
+/// What a lone suspect is dead-lettered as.
+fn suspect_alone(failure: Failure) -> Failure {
+    if failure.class != ErrorClass::SinkUnavailable {
+        return failure;
+    }
+    let message = "the database closes the connection whenever this message is written";
+    Failure { detail: failure.detail, ..Failure::new(ErrorClass::RowRejected, "connection_lost", message) }
+}

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs what the tests need and this machine lacks: RabbitMQ, PostgreSQL and MariaDB as Debian
+# packages, and a C compiler for what Cargo builds. Does nothing where all are there.
+set -euo pipefail
+
+# There if one of these files is. (`cc`: Cargo links with it.)
+there() {
+    local file
+    for file in "$@"; do
+        [ -e "$file" ] && return 0
+    done
+    return 1
+}
+
+missing=()
+there /usr/lib/rabbitmq/bin/rabbitmq-server || missing+=(rabbitmq-server)
+there /usr/lib/postgresql/*/bin/postgres || missing+=(postgresql)
+there /usr/sbin/mariadbd || missing+=(mariadb-server)
+command -v cc >/dev/null || missing+=(gcc libc6-dev)
+
+if [ ${#missing[@]} -eq 0 ]; then
+    echo "RabbitMQ, PostgreSQL, MariaDB and a C compiler are installed"
+    exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "missing: ${missing[*]} (names of Debian packages). This machine has no apt-get: install them by hand," >&2
+    echo "so that they lie where Debian puts them." >&2
+    exit 1
+fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "missing: ${missing[*]}; neither root nor sudo here to install them" >&2; exit 1; }
+    as_root=(sudo)
+fi
+
+# Their services are not wanted: tests start nodes of their own. Where a service manager runs, it
+# would start them at once and could take ports that somebody else needs.
+policy=/usr/sbin/policy-rc.d
+if ! [ -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+fi
+echo "installing ${missing[*]}"
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" </dev/null >/dev/null

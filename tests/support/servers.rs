@@ -1,0 +1,72 @@
+//! Servers that a test has for itself: it may stop, kill and freeze them, and start them again on
+//! the same port with the same data.
+//!
+//! ```ignore
+//! let mut postgres = Postgres::start().await;
+//! postgres.kill();              // kill -9
+//! postgres.restart().await;     // same port, same data
+//! postgres.pause();             // SIGSTOP to all of its processes
+//! ```
+
+pub mod mariadb;
+pub mod postgres;
+pub mod rabbitmq;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub use mariadb::Mariadb;
+pub use postgres::{Postgres, PostgresOptions};
+pub use rabbitmq::{Epmd, Rabbitmq, RabbitmqOptions, ctl as rabbitmqctl};
+
+use super::process::run;
+
+/// Where fresh data folders lie that a test copies instead of making its own each time.
+pub const TEMPLATES: &str = "RABBIT_SINK_TEST_TEMPLATES";
+
+/// Copies a template's folder, if there are templates.
+fn copy_template(name: &str, to: &Path) -> bool {
+    let Some(template) = std::env::var_os(TEMPLATES).map(|folder| PathBuf::from(folder).join(name)) else {
+        return false;
+    };
+    run(Command::new("cp").arg("-a").arg(template).arg(to));
+    true
+}
+
+/// A program of a server: in PATH, or where Debian puts what is not meant to be called by hand.
+fn program(name: &str, folders: &[&str]) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut candidates: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
+    candidates.extend(std::env::split_paths(&path));
+    candidates.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    candidates
+        .into_iter()
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("{name} is not installed; ./tests/install.sh installs what is missing"))
+}
+
+/// Where most tests find their broker.
+pub fn shared_amqp_url() -> String {
+    shared("RABBIT_SINK_TEST_AMQP_URL")
+}
+
+/// `rabbitmqctl` for the shared broker: words divided by spaces, to be followed by a command.
+pub fn shared_rabbitmqctl() -> String {
+    shared("RABBIT_SINK_TEST_RABBITMQCTL")
+}
+
+/// A login of the shared PostgreSQL that may create databases.
+pub fn shared_postgres_url() -> String {
+    shared("RABBIT_SINK_TEST_POSTGRES_URL")
+}
+
+/// A login of the shared MariaDB that may create databases.
+pub fn shared_mysql_url() -> String {
+    shared("RABBIT_SINK_TEST_MYSQL_URL")
+}
+
+/// Without its server a test fails; it is never skipped.
+fn shared(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; ./tests/run.sh starts the servers"))
+}
