@@ -94,12 +94,12 @@ fn text(letter: &Letter) -> String {
         ("code", &row.code),
         ("column", &row.column),
         ("reason", &row.reason),
+        ("pipeline", &row.pipeline),
         ("queue", &row.queue),
         ("table", &row.table),
     ] {
         line(name, value.as_deref().unwrap_or("-"));
     }
-    line("pipeline", &row.pipeline);
     line("attempts", &row.attempts.map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()));
     line("replays", &row.replays.to_string());
     line("exchange", if envelope.exchange.is_empty() { "(default)" } else { &envelope.exchange });
