@@ -223,7 +223,8 @@ impl<S: Source> Consumer<S> {
         let trouble = self.trouble.as_ref().map(|trouble| trouble.at).filter(|_| !self.writer.busy());
         let parked = self.parked.iter().map(|parked| parked.next).min().filter(|_| !self.writer.busy());
         let hold = self.settlement.oldest().map(|oldest| oldest + self.context.config.retry.hold);
-        let idle = self.idle_since.map(|_| now + emptiness::ASK_EVERY);
+        let asking = self.context.emptiness.is_some() && self.settlement.is_empty();
+        let idle = asking.then(|| self.idle_since.map_or(now, |since| (since + emptiness::ASK_EVERY).max(now)));
         [
             batch,
             trouble,

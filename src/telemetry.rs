@@ -16,7 +16,7 @@ pub const LOG_VARIABLE: &str = "RABBIT_SINK_LOG";
 
 /// What is logged without further wishes. Libraries are kept at warnings: below that they print
 /// frames and statements, which belong to nobody's log by accident.
-const DEFAULT_FILTER: &str = "info,lapin=warn,sqlx=warn,hyper=warn,hyper_util=warn";
+const DEFAULT_FILTER: &str = "info,lapin=off,sqlx=warn,hyper=warn,hyper_util=warn";
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_level_leaves_the_libraries_quiet() {
         let filter = filter(Some("debug")).unwrap().to_string();
-        assert!(filter.contains("lapin=warn") && filter.contains("sqlx=warn"), "{filter}");
+        assert!(filter.contains("lapin=off") && filter.contains("sqlx=warn"), "{filter}");
         assert!(filter.split(',').any(|part| part == "debug"), "{filter}");
         assert!(!filter.split(',').any(|part| part == "info"), "{filter}");
     }
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_library_is_heard_when_it_is_named() {
         let filter = filter(Some("lapin=debug")).unwrap().to_string();
-        assert!(filter.contains("lapin=debug") && !filter.contains("lapin=warn"), "{filter}");
+        assert!(filter.contains("lapin=debug") && !filter.contains("lapin=off"), "{filter}");
         assert!(filter.split(',').any(|part| part == "info"), "{filter}");
     }
 
