@@ -18,7 +18,7 @@ use letter::Letter;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// List a pipeline's dead letters, the oldest first
+    /// List a pipeline's dead letters
     List(ListArgs),
     /// Show one dead letter in full: its reason, properties, headers and body
     Show(ShowArgs),
