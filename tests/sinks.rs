@@ -13,6 +13,9 @@ mod fixture;
 #[path = "sinks/exercise.rs"]
 mod exercise;
 
+#[path = "sinks/exercise_around.rs"]
+mod exercise_around;
+
 #[cfg(feature = "postgres")]
 #[path = "sinks/postgres.rs"]
 mod postgres;

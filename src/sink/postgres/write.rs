@@ -40,14 +40,9 @@ pub(super) async fn write(
 pub(super) async fn probe(link: &mut Link, plan: &WritePlan) -> Result<(), Failure> {
     link.begin(false).await?;
     let result = probe_statements(link.conn(), plan).await;
-    // Rolled back either way; the cause is only carried through.
-    let nothing = Failure::new(ErrorClass::Unknown, "probe", "rolled back");
     match result {
         Err(cause) => Err(link.rollback(cause).await),
-        Ok(()) => match link.rollback(nothing.clone()).await {
-            end if end == nothing => Ok(()),
-            lost => Err(lost),
-        },
+        Ok(()) => link.undo().await,
     }
 }
 
@@ -60,7 +55,9 @@ async fn probe_statements(conn: &mut PgConnection, plan: &WritePlan) -> Result<(
         let columns: Vec<usize> = (0..target.columns.len()).collect();
         let group = Group { target: nth, columns, rows: Vec::new(), units: Vec::new() };
         let sql = match plan.deduplication {
-            Deduplication::Column(key) if nth == 0 => statement::insert_new(target, &group.columns, key),
+            Deduplication::Column(key) if nth == 0 && group.columns.contains(&key) => {
+                statement::insert_new(target, &group.columns, key)
+            }
             _ => statement::insert(target, &group.columns),
         };
         sqlx::query_with(AssertSqlSafe(sql), arguments(target, &group, &[])?)
@@ -212,7 +209,7 @@ async fn insert_by_key(
         let target = target(plan, group)?;
         if !group.columns.contains(&key) {
             let message = "a row doesn't have the column that repeats are recognised by";
-            return Err(Failure::new(ErrorClass::RowRejected, "no_key", message).column(&target.columns[key].name));
+            return Err(Failure::new(ErrorClass::RowRejected, "no_key", message));
         }
         let sql = statement::insert_new(target, &group.columns, key);
         let mut offset = 0;
@@ -240,10 +237,12 @@ async fn insert_by_key(
     Ok(written.iter().map(|written| if *written { Outcome::Written } else { Outcome::Duplicate }).collect())
 }
 
+/// The group's target; its columns are then known to be there.
 fn target<'a>(plan: &'a WritePlan, group: &Group<'_>) -> Result<&'a Target, Failure> {
-    plan.targets
-        .get(group.target)
-        .ok_or_else(|| Failure::new(ErrorClass::Unknown, "target", "a change names a table that the plan doesn't have"))
+    let fits = |target: &&Target| group.columns.last().is_none_or(|last| *last < target.columns.len());
+    plan.targets.get(group.target).filter(fits).ok_or_else(|| {
+        Failure::new(ErrorClass::Unknown, "target", "a change names a table or a column that the plan doesn't have")
+    })
 }
 
 fn arguments(target: &Target, group: &Group<'_>, rows: &[(&Row, &[u8])]) -> Result<PgArguments, Failure> {
