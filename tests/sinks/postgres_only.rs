@@ -13,7 +13,7 @@ use rabbit_sink::sink::{Deduplication, Session, WritePlan};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 
-use super::fixture::{Test, World, identity, run, short, some, table, text, unit, write};
+use super::fixture::{Test, World, identity, run, short, some, table, target, text, unit, unit_of, write};
 use super::postgres::PostgresDialect;
 
 async fn test(test: Test) {
@@ -177,6 +177,15 @@ tests! {
             assert_eq!((failure.class, failure.code.as_ref()), (ErrorClass::RowRejected, "23503"));
             assert_eq!(failure.constraint.as_deref(), Some("has_parent"));
             assert_eq!((world.count("orders").await, world.count("rabbit_sink_ledger").await), (0, 0));
+        }
+        // Isolating, it fails at its own statement: before another row does.
+        world.execute("CREATE TABLE items (n int NOT NULL)").await;
+        let mut two = plan.clone();
+        two.targets.push(target(session.as_mut(), "items", &["n"]).await);
+        let orders_first = unit_of("b", "b", vec![(0, vec![Cell::Int(1), Cell::Int(1)]), (1, vec![Cell::Null])]);
+        for (isolating, code) in [(false, "23502"), (true, "23503")] {
+            let failure = session.write(&two, &[&orders_first], isolating).await.unwrap_err();
+            assert_eq!(failure.code, code);
         }
         world.execute("INSERT INTO parents VALUES (1)").await;
         assert_eq!(short(&write(session.as_mut(), &plan, &orphan).await.unwrap()), ["written"]);
