@@ -1,6 +1,8 @@
 //! SQLite, in files of its own.
 #![cfg(feature = "sqlite")]
 
+// Helpers aren't tests to clippy, but nothing else calls them.
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod sink_cases;
 
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +20,7 @@ struct File {
     db: Fresh,
 }
 
+#[allow(clippy::unwrap_used)]
 fn fresh() -> File {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", folder.path().join("t.db").display());
@@ -76,14 +79,36 @@ async fn every_kind_arrives_as_it_was_sent() {
     let uuid = "123e4567-e89b-12d3-a456-426614174000";
     let rows = [
         vec![
-            Cell::Int(i64::MAX), Cell::Bool(true), text("-12.3400"), Cell::Float(f64::MAX), text("007"),
-            bytes(b"\0\xff"), Cell::Date(2_932_896), Cell::Time(86_399_999_999), Cell::Timestamp(253_402_300_799_999_999),
-            Cell::Timestamp(0), text(uuid), text("{\"a\": 1.10}"), text("x1"), text("1.50"),
+            Cell::Int(i64::MAX),
+            Cell::Bool(true),
+            text("-12.3400"),
+            Cell::Float(f64::MAX),
+            text("007"),
+            bytes(b"\0\xff"),
+            Cell::Date(2_932_896),
+            Cell::Time(86_399_999_999),
+            Cell::Timestamp(253_402_300_799_999_999),
+            Cell::Timestamp(0),
+            text(uuid),
+            text("{\"a\": 1.10}"),
+            text("x1"),
+            text("1.50"),
         ],
         vec![
-            Cell::Int(i64::MIN), Cell::Bool(false), text("9223372036854775807"), Cell::Float(5e-324), text(""),
-            bytes(b""), Cell::Date(-719_162), Cell::Time(0), Cell::Timestamp(-62_135_596_800_000_000),
-            Cell::Timestamp(1_500_000), text(uuid), text("12"), text("12"), Cell::Float(1.5),
+            Cell::Int(i64::MIN),
+            Cell::Bool(false),
+            text("9223372036854775807"),
+            Cell::Float(5e-324),
+            text(""),
+            bytes(b""),
+            Cell::Date(-719_162),
+            Cell::Time(0),
+            Cell::Timestamp(-62_135_596_800_000_000),
+            Cell::Timestamp(1_500_000),
+            text(uuid),
+            text("12"),
+            text("12"),
+            Cell::Float(1.5),
         ],
     ];
     let units: Vec<Unit> = rows.into_iter().map(|cells| unit("", "", cells)).collect();
@@ -149,8 +174,11 @@ async fn descriptions() {
         .await;
     let mut session = file.db.session().await;
     let table = session.describe(&name("odd \"name")).await.unwrap();
-    let flags: Vec<_> =
-        table.columns.iter().map(|column| (&*column.name, column.nullable, column.has_default, column.generated)).collect();
+    let flags: Vec<_> = table
+        .columns
+        .iter()
+        .map(|column| (&*column.name, column.nullable, column.has_default, column.generated))
+        .collect();
     assert_eq!(
         flags,
         [("id", false, true, false), ("a", false, false, false), ("b", true, true, false), ("c", true, false, true)]
@@ -240,7 +268,11 @@ async fn files_that_cannot_be_used() {
     let failure = sink::open(&config).unwrap().connect().await.map(drop);
     assert_failure(failure, ErrorClass::SinkUnavailable, "SQLITE_CANTOPEN");
     let path = file.folder.path().join("text.db");
-    std::fs::write(&path, "this is no database, whatever its name says, and longer than a header of 100 bytes is. ".repeat(20)).unwrap();
+    std::fs::write(
+        &path,
+        "this is no database, whatever its name says, and longer than a header of 100 bytes is. ".repeat(20),
+    )
+    .unwrap();
     config.url = Secret::new(format!("sqlite://{}", path.display()));
     let failure = sink::open(&config).unwrap().connect().await.map(drop);
     assert_failure(failure, ErrorClass::SinkMisconfigured, "SQLITE_NOTADB");
@@ -278,7 +310,8 @@ async fn a_dropped_session_ends_its_thread_and_its_transaction() {
     file.db.run("CREATE TABLE t (a INT)").await;
     let plan = file.db.plan("t", &["a"], Deduplication::None).await;
     let open_files = || {
-        let links = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+        let links =
+            std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
         links.filter(|link| link.starts_with(file.folder.path())).count()
     };
     let mut session = file.db.session().await;

@@ -41,11 +41,7 @@ pub(super) trait Engine: Send {
         entries: &[&LedgerEntry],
     ) -> impl Future<Output = Result<Known, Failure>> + Send;
     /// Inserts entries, all new, into the ledger.
-    fn enter(
-        &mut self,
-        ledger: &Ledger,
-        entries: &[&LedgerEntry],
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn enter(&mut self, ledger: &Ledger, entries: &[&LedgerEntry]) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Which of the rows, by place, have a value in this column that the table has, as the
     /// table's own unique key compares.
     fn existing(

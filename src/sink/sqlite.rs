@@ -67,8 +67,7 @@ impl Sqlite {
                     _ => ErrorClass::SinkMisconfigured,
                 };
                 // The statement is the user's and may have a secret in it, and so may the text.
-                Failure::new(class, failure.code, "a statement of `on_connect` failed")
-                    .detail(failure.detail.reveal())
+                Failure::new(class, failure.code, "a statement of `on_connect` failed").detail(failure.detail.reveal())
             })?;
         }
         Ok(SqliteSession { connection, careful: false, broken: false })

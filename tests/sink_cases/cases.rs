@@ -77,10 +77,13 @@ pub async fn slices(db: &Fresh) {
     ];
     write(&mut *session, &plan, &[unit("", "<ab\u{e9}>", cells.clone()), unit("", "!xyz!", cells)]).await.unwrap();
     let lines = db.lines("SELECT a, b, c FROM texts ORDER BY a").await;
-    assert_eq!(lines, [format!("ab\u{fffd} shared {evil}"), format!("xyz shared {evil}")].map(|line| {
-        // `start..end` that isn't UTF-8 reads as empty instead of panicking.
-        line.replace("ab\u{fffd}", "")
-    }));
+    assert_eq!(
+        lines,
+        [format!("ab\u{fffd} shared {evil}"), format!("xyz shared {evil}")].map(|line| {
+            // `start..end` that isn't UTF-8 reads as empty instead of panicking.
+            line.replace("ab\u{fffd}", "")
+        })
+    );
 }
 
 pub async fn expressions(db: &Fresh) {
@@ -104,7 +107,13 @@ pub async fn many_rows(db: &Fresh) {
     assert_eq!(db.count("orders").await, 5_003);
     // Every third one again, among new ones.
     let again: Vec<Unit> = (0..3_000)
-        .map(|n| if n % 3 == 0 { unit(&format!("id{n}"), "", order(n, "")) } else { unit(&format!("new{n}"), "", order(9_000 + n, &format!("n{n}"))) })
+        .map(|n| {
+            if n % 3 == 0 {
+                unit(&format!("id{n}"), "", order(n, ""))
+            } else {
+                unit(&format!("new{n}"), "", order(9_000 + n, &format!("n{n}")))
+            }
+        })
         .collect();
     let outcomes = write(&mut *session, &plan, &again).await.unwrap();
     assert_eq!(letters(&outcomes), "dww".repeat(1_000));
@@ -116,11 +125,8 @@ pub async fn a_bad_row_leaves_nothing(db: &Fresh) {
     db.run(ORDERS).await;
     let plan = db.plan("orders", &["order_no", "event_id"], db.ledger("p").await).await;
     let mut session = db.session().await;
-    let units = [
-        unit("a", "", order(1, "a")),
-        unit("b", "", vec![Cell::Null, text("b")]),
-        unit("c", "", order(3, "c")),
-    ];
+    let units =
+        [unit("a", "", order(1, "a")), unit("b", "", vec![Cell::Null, text("b")]), unit("c", "", order(3, "c"))];
     let failure = write(&mut *session, &plan, &units).await.unwrap_err();
     assert_eq!((failure.class, failure.column.as_deref()), (ErrorClass::RowRejected, Some("order_no")), "{failure}");
     assert_eq!((db.count("orders").await, db.count("rabbit_sink_ledger").await), (0, 0));

@@ -73,7 +73,8 @@ impl Fresh {
             let rows = sqlx::raw_sql(sql).fetch_all(&mut connection).await.unwrap();
             rows.iter().map(|row| (0..row.len()).map(|at| row.get_unchecked(at)).collect()).collect()
         };
-        let text = |cell: Option<Vec<u8>>| cell.map_or("∅".into(), |bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let text =
+            |cell: Option<Vec<u8>>| cell.map_or("∅".into(), |bytes| String::from_utf8_lossy(&bytes).into_owned());
         rows.into_iter().map(|row| row.into_iter().map(text).collect::<Vec<_>>().join(" ")).collect()
     }
 

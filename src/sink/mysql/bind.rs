@@ -57,10 +57,9 @@ impl<'a> Binder<'a> {
     /// `row_rejected`: the server would store another value without a word.
     pub(super) fn add(&self, arguments: &mut MySqlArguments, cell: &Cell, body: &[u8]) -> Result<(), Failure> {
         match (cell, self.wire) {
-            (Cell::Null | Cell::Absent, _) if self.null_is_replaced => Err(self.rejected(
-                "1048",
-                "the message says null, which the column doesn't take",
-            )),
+            (Cell::Null | Cell::Absent, _) if self.null_is_replaced => {
+                Err(self.rejected("1048", "the message says null, which the column doesn't take"))
+            }
             (Cell::Null | Cell::Absent, Wire::Signed) => self.push(arguments, None::<i64>),
             (Cell::Null | Cell::Absent, Wire::Unsigned) => self.push(arguments, None::<u64>),
             (Cell::Null | Cell::Absent, Wire::Double) => self.push(arguments, None::<f64>),

@@ -29,8 +29,9 @@ pub(super) fn failure(error: sqlx::Error, columns: &[Column]) -> Failure {
             Failure::new(ErrorClass::SinkMisconfigured, "connect_options", "the connection's settings can't be used")
                 .detail(error.to_string())
         }
-        error => Failure::new(ErrorClass::Unknown, "sqlx", "the server's answer wasn't understood")
-            .detail(error.to_string()),
+        error => {
+            Failure::new(ErrorClass::Unknown, "sqlx", "the server's answer wasn't understood").detail(error.to_string())
+        }
     }
 }
 
@@ -75,11 +76,15 @@ fn meaning(number: u16, state: Option<&str>) -> (ErrorClass, &'static str) {
         1265 | 1292 | 1366 | 1367 | 1411 | 1300 | 1365 | 1416 | 3854 | 3988 => {
             (RowRejected, "the server can't read a value as its column's type")
         }
-        3140 | 3141 | 3143 | 3144 | 3156 | 3157 | 3903 => (RowRejected, "a value isn't a JSON document that the server takes"),
+        3140 | 3141 | 3143 | 3144 | 3156 | 3157 | 3903 => {
+            (RowRejected, "a value isn't a JSON document that the server takes")
+        }
         1118 | 1153 | 1301 => (RowRejected, "the row is larger than the server takes"),
         1526 | 1748 => (RowRejected, "no partition takes the row"),
         1644 | 1643 => (RowRejected, "a trigger refuses the row"),
-        1205 | 1213 | 3572 | 1614 | 1613 | 3058 => (SinkContention, "another transaction holds a lock that this one needs"),
+        1205 | 1213 | 3572 | 1614 | 1613 | 3058 => {
+            (SinkContention, "another transaction holds a lock that this one needs")
+        }
         1969 => (SinkContention, "the statement took longer than `statement_timeout`"),
         1020 | 1412 | 1615 => (SinkContention, "the table changed under the transaction"),
         3024 | 1317 => (SinkUnavailable, "the statement was interrupted"),
@@ -93,7 +98,9 @@ fn meaning(number: u16, state: Option<&str>) -> (ErrorClass, &'static str) {
         1021 | 1114 => (SinkUnavailable, "the server's disk, or its tablespace, is full"),
         1037 | 1038 | 1041 | 1135 | 1206 => (SinkUnavailable, "the server is out of memory"),
         1023..=1026 | 1034 | 1194 | 1195 | 1932 => (SinkUnavailable, "the server can't read or write its files"),
-        1045 | 1698 | 1251 | 1524 | 1130 | 1820 | 1862 | 3118 | 3159 | 4151 => (SinkMisconfigured, "the server refuses the login"),
+        1045 | 1698 | 1251 | 1524 | 1130 | 1820 | 1862 | 3118 | 3159 | 4151 => {
+            (SinkMisconfigured, "the server refuses the login")
+        }
         1044 | 1142 | 1143 | 1227 | 1370 | 1959 | 3530 => (SinkMisconfigured, "this login lacks a privilege"),
         1046 | 1049 => (SinkMisconfigured, "there is no such database"),
         1146 | 1109 => (SinkMisconfigured, "there is no such table"),

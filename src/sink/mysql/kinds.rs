@@ -115,7 +115,12 @@ mod tests {
     #[test]
     fn integers_by_width_and_sign() {
         let of = |data_type: &str, column_type: &str, precision| {
-            kind(&Declared { data_type: data_type.into(), column_type: column_type.into(), precision, ..Default::default() })
+            kind(&Declared {
+                data_type: data_type.into(),
+                column_type: column_type.into(),
+                precision,
+                ..Default::default()
+            })
         };
         assert_eq!(of("tinyint", "tinyint(1)", Some(3)), Kind::Int { min: -128, max: 127 });
         assert_eq!(of("mediumint", "mediumint unsigned", None), Kind::Int { min: 0, max: 16_777_215 });
@@ -133,9 +138,8 @@ mod tests {
 
     #[test]
     fn timestamps_end_where_the_server_ends_them() {
-        let of = |long_timestamp| {
-            kind(&Declared { data_type: "timestamp".into(), long_timestamp, ..Default::default() })
-        };
+        let of =
+            |long_timestamp| kind(&Declared { data_type: "timestamp".into(), long_timestamp, ..Default::default() });
         let range = |last| Kind::Timestamp { fraction: 0, zoned: true, range: Some((1_000_000, last)) };
         assert_eq!(of(false), range(2_147_483_647_999_999));
         assert_eq!(of(true), range(4_294_967_295_999_999));

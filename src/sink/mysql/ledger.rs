@@ -80,7 +80,8 @@ impl MysqlSession {
     }
 
     async fn layouts(&mut self, markers: &str) -> Result<Option<(i64, i64)>, Failure> {
-        let rows = self.rows(format!("SELECT CAST(MIN(layout) AS CHAR), CAST(MAX(layout) AS CHAR) FROM {markers}")).await?;
+        let rows =
+            self.rows(format!("SELECT CAST(MIN(layout) AS CHAR), CAST(MAX(layout) AS CHAR) FROM {markers}")).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let number = |at| Ok::<_, Failure>(text_at(row, at)?.and_then(|text| text.parse().ok()));
         Ok(number(0)?.zip(number(1)?))

@@ -206,7 +206,8 @@ impl Engine for MysqlSession {
     }
 
     async fn enter(&mut self, ledger: &Ledger, entries: &[&LedgerEntry]) -> Result<(), Failure> {
-        let head = format!("INSERT INTO {} (pipeline, message_id, body_hash, written_at) VALUES ", quote(&ledger.table));
+        let head =
+            format!("INSERT INTO {} (pipeline, message_id, body_hash, written_at) VALUES ", quote(&ledger.table));
         let insert = Insert::raw(head, format!("({},?,?,UTC_TIMESTAMP(6))", ledger.pipeline));
         // An ID has 255 bytes at most, beside which its share of the text is small.
         let most = (self.packet_limit() / 400).clamp(1, ROWS);

@@ -62,16 +62,20 @@ pub(super) fn failure(error: sqlx::Error, columns: &[Column]) -> Failure {
             let code = error.code().and_then(|code| code.parse().ok()).unwrap_or(1);
             classify(code, error.message(), columns)
         }
-        sqlx::Error::Io(error) => {
-            Failure::new(ErrorClass::SinkUnavailable, "io", format!("the database file can't be reached: {}", error.kind()))
-                .detail(error.to_string())
-        }
+        sqlx::Error::Io(error) => Failure::new(
+            ErrorClass::SinkUnavailable,
+            "io",
+            format!("the database file can't be reached: {}", error.kind()),
+        )
+        .detail(error.to_string()),
         sqlx::Error::WorkerCrashed => Failure::new(
             ErrorClass::SinkUnavailable,
             "closed",
             "the connection's thread has ended; a new connection is needed",
         ),
-        error => Failure::new(ErrorClass::Unknown, "sqlx", "SQLite's answer wasn't understood").detail(error.to_string()),
+        error => {
+            Failure::new(ErrorClass::Unknown, "sqlx", "SQLite's answer wasn't understood").detail(error.to_string())
+        }
     }
 }
 

@@ -123,10 +123,7 @@ impl Engine for SqliteSession {
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
-        sqlx::raw_sql("COMMIT")
-            .execute(&mut self.connection)
-            .await
-            .map_err(|error| classify::failure(error, &[]))?;
+        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map_err(|error| classify::failure(error, &[]))?;
         Ok(())
     }
 
@@ -169,10 +166,8 @@ impl Engine for SqliteSession {
     }
 
     async fn enter(&mut self, ledger: &Ledger, entries: &[&LedgerEntry]) -> Result<(), Failure> {
-        let head = format!(
-            "INSERT INTO {} (pipeline, message_id, body_hash, written_at) VALUES ",
-            quote(&ledger.table)
-        );
+        let head =
+            format!("INSERT INTO {} (pipeline, message_id, body_hash, written_at) VALUES ", quote(&ledger.table));
         let insert = Insert::raw(head, format!("({},?,?,?)", ledger.pipeline));
         let written_at: Arc<str> = datetime_text::timestamp(ledger::now()).as_str().into();
         let mut rest = entries;
