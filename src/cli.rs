@@ -59,7 +59,7 @@ struct Global {
     /// Data on stdout as JSON, an object a line
     #[arg(long, global = true)]
     json: bool,
-    /// error, warn, info, debug or trace, or a list such as info,rabbit_sink::pipeline=debug
+    /// What is logged: error, warn, info, debug or trace, or a list such as info,rabbit_sink::pipeline=debug
     #[arg(long, global = true, value_name = "LEVEL", env = telemetry::LOG_VARIABLE, hide_env_values = true)]
     log_level: Option<String>,
     /// How log lines look [default: text on a terminal, json elsewhere]

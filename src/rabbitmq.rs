@@ -22,6 +22,8 @@ pub use publisher::{CONFIRM_TIMEOUT, DeadLetters, Publisher};
 pub use subscription::Subscription;
 
 /// What a subscription has to say.
+// Nearly all of them are deliveries, which go straight on: a box would be an allocation for each.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum SourceEvent {
     /// A message.

@@ -4,6 +4,9 @@
 //! the vhost), `RABBIT_SINK_TEST_RABBITMQCTL` is a command that runs `rabbitmqctl` against its
 //! node. Without them these tests fail: a test that is skipped proves nothing.
 
+// Helpers of tests are tests; the lint knows the annotated functions only.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "rabbitmq/browse.rs"]
 mod browse;
 #[path = "rabbitmq/connect.rs"]

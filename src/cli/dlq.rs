@@ -18,7 +18,7 @@ use letter::Letter;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// List a pipeline's dead letters, the oldest first
+    /// List a pipeline's dead letters
     List(ListArgs),
     /// Show one dead letter in full: its reason, properties, headers and body
     Show(ShowArgs),
@@ -73,17 +73,16 @@ fn pipeline<'a>(config: &'a Config, name: &str) -> Result<&'a Pipeline, CliError
     config.pipelines.get(name).ok_or_else(|| CliError::usage(no_such_pipeline(name, known())))
 }
 
-/// Hands the pipeline's own letters to `look`: pipelines may share a dead-letter queue. After it
-/// has broken off, `look` may still be called for letters that were already there.
+/// Hands the pipeline's own letters to `look`: pipelines may share a dead-letter queue. What
+/// another program or the broker put there names no pipeline, and is shown for each.
 async fn own_letters(
     config: &Config,
     pipeline: &Pipeline,
     mut look: impl FnMut(Letter) -> ControlFlow<()>,
 ) -> Result<(), CliError> {
-    source::browse(config, pipeline, |letter| match letter.row.pipeline == pipeline.name {
-        true => look(letter),
-        false => ControlFlow::Continue(()),
+    source::browse(config, pipeline, |letter| {
+        let own = letter.row.pipeline.as_ref().is_none_or(|name| *name == pipeline.name);
+        if own { look(letter) } else { ControlFlow::Continue(()) }
     })
-    .await?;
-    Ok(())
+    .await
 }

@@ -1,7 +1,5 @@
 //! Makes text from messages and servers safe to print: a terminal must not be driven by it.
 
-use std::fmt::Write;
-
 /// One line: every control and direction character is shown as an escape.
 pub fn escape(text: &str) -> String {
     escape_with(text, false)
@@ -21,8 +19,7 @@ fn escape_with(text: &str, keep_lines: bool) -> String {
             '\r' => escaped.push_str("\\r"),
             '\t' => escaped.push_str("\\t"),
             char if char.is_control() || is_invisible(char) => {
-                // Writing to a string doesn't fail.
-                drop(write!(escaped, "\\u{{{:x}}}", u32::from(char)));
+                escaped.push_str(&format!("\\u{{{:x}}}", u32::from(char)));
             }
             char => escaped.push(char),
         }

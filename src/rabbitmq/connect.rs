@@ -13,7 +13,7 @@ use lapin::{AsyncTcpStream, ConnectionProperties};
 use super::address;
 use super::connection::{BrokerVersion, Connection};
 use super::failure::{self, reply};
-use super::wire::{Greeting, Kit, Wire};
+use super::wire::{Handshake, Kit, Wire};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 
@@ -94,17 +94,20 @@ impl Rabbitmq {
         };
         let mut last = lost("resolve", format!("{place}: the name has no address"));
         for socket in shuffled(&resolved) {
-            let greeting = Greeting::default();
-            let attempt = handshake(&address.0, socket, tls.clone(), self.properties(name), greeting.clone(), limit);
+            let shared = Handshake::default();
+            let guard = shared.guard();
+            let attempt = handshake(&address.0, socket, tls.clone(), self.properties(name), shared.clone(), limit);
             last = match tokio::time::timeout(limit, attempt).await {
                 Ok(Ok(connection)) => {
-                    let version = greeting.property("version");
+                    shared.done();
+                    let version = shared.property("version");
                     let version = version.as_deref().and_then(BrokerVersion::parse);
                     return Ok(Connection::new(connection, place, version));
                 }
                 Ok(Err(error)) => refused(&place, &address.0, &error),
                 Err(_) => lost("no_answer", format!("{place}: no connection in {limit:?}")),
             };
+            drop(guard);
         }
         Err(last)
     }
@@ -129,7 +132,7 @@ async fn handshake(
     socket: SocketAddr,
     tls: Option<RustlsConnector>,
     properties: ConnectionProperties,
-    greeting: Greeting,
+    shared: Handshake,
     limit: Duration,
 ) -> lapin::Result<lapin::Connection> {
     let host = uri.authority.host.clone();
@@ -149,7 +152,7 @@ async fn handshake(
             let stream = tokio::time::timeout(limit, connecting)
                 .await
                 .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))?;
-            Ok(AsyncTcpStream::Plain(Wire::new(stream, greeting.clone())))
+            Ok(AsyncTcpStream::Plain(Wire::new(stream, shared.clone())))
         },
         properties,
     )

@@ -2,14 +2,16 @@
 //!
 //! The library reads the broker's greeting (`connection.start`, with the version in its server
 //! properties) and keeps it to itself. How messages are given back and how a dead-letter queue is
-//! declared depend on that version, so the stream remembers the first bytes that it read.
+//! declared depend on that version, so the stream remembers the first bytes that it read. It also
+//! ends when nobody waits for the connection any more.
 
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use async_rs::traits::{Executor, Reactor, RuntimeKit};
@@ -25,30 +27,72 @@ const GREETING_MAX: usize = 16 * 1024;
 /// What tokio's kit makes of a socket, with or without TLS.
 pub(super) type Transport = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
-/// The first bytes from the broker, until its greeting is complete.
+/// What whoever connects and the stream tell each other: the first bytes from the broker one
+/// way, that nobody waits any more the other way.
 #[derive(Clone, Default)]
-pub(super) struct Greeting(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Handshake(Arc<Shared>);
 
-impl Greeting {
+#[derive(Default)]
+struct Shared {
+    /// Of [`Phase`].
+    phase: AtomicU8,
+    greeting: Mutex<Vec<u8>>,
+    reader: Mutex<Option<Waker>>,
+}
+
+/// How far connecting has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    Pending = 0,
+    Done = 1,
+    Abandoned = 2,
+}
+
+impl Handshake {
+    fn is(&self, phase: Phase) -> bool {
+        self.0.phase.load(Ordering::Acquire) == phase as u8
+    }
+
+    /// The connection stands; nothing is remembered from now on.
+    pub(super) fn done(&self) {
+        self.0.phase.store(Phase::Done as u8, Ordering::Release);
+    }
+
+    /// Ends the stream unless the handshake is done. The library has no time limit of its own: a
+    /// broker that accepts and never answers would keep a thread and a socket of it for ever.
+    fn abandon(&self) {
+        let (pending, abandoned) = (Phase::Pending as u8, Phase::Abandoned as u8);
+        let was = self.0.phase.compare_exchange(pending, abandoned, Ordering::AcqRel, Ordering::Acquire);
+        let reader = self.0.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Ok(_), Some(reader)) = (was, reader) {
+            reader.wake();
+        }
+    }
+
+    /// Abandons the handshake when the guard is dropped.
+    pub(super) fn guard(&self) -> Guard {
+        Guard(self.clone())
+    }
+
     fn remember(&self, bytes: &[u8]) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.greeting.lock().unwrap_or_else(PoisonError::into_inner);
         let room = GREETING_MAX.saturating_sub(seen.len());
         seen.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    /// The complete greeting is there, or it never will be.
-    fn complete(&self) -> bool {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.len() >= GREETING_MAX
-            || seen
-                .get(3..7)
-                .and_then(|size| size.try_into().ok())
-                .is_some_and(|size| seen.len() >= 8 + u32::from_be_bytes(size) as usize)
-    }
-
     /// A text among the server's properties.
     pub(super) fn property(&self, name: &str) -> Option<String> {
-        server_property(&self.0.lock().unwrap_or_else(PoisonError::into_inner), name)
+        server_property(&self.0.greeting.lock().unwrap_or_else(PoisonError::into_inner), name)
+    }
+}
+
+/// See [`Handshake::guard`].
+pub(super) struct Guard(Handshake);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
@@ -83,25 +127,30 @@ fn server_property(frame: &[u8], name: &str) -> Option<String> {
 /// The stream that the library gets.
 pub(super) struct Wire {
     transport: Transport,
-    greeting: Option<Greeting>,
+    handshake: Handshake,
 }
 
 impl Wire {
-    /// Reads into `greeting` until it is complete.
-    pub(super) fn new(transport: Transport, greeting: Greeting) -> Self {
-        Wire { transport, greeting: Some(greeting) }
+    /// A stream that ends when its handshake is abandoned.
+    pub(super) fn new(transport: Transport, handshake: Handshake) -> Self {
+        Wire { transport, handshake }
     }
 }
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.handshake.is(Phase::Done) {
+            return Pin::new(&mut this.transport).poll_read(cx, buffer);
+        }
+        // Registered before looking, or an end between the two would be missed.
+        *this.handshake.0.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        if this.handshake.is(Phase::Abandoned) {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
+        }
         let read = Pin::new(&mut this.transport).poll_read(cx, buffer);
-        if let (Poll::Ready(Ok(length)), Some(greeting)) = (&read, &this.greeting) {
-            greeting.remember(&buffer[..*length]);
-            if greeting.complete() {
-                this.greeting = None;
-            }
+        if let Poll::Ready(Ok(length)) = &read {
+            this.handshake.remember(&buffer[..*length]);
         }
         read
     }
@@ -112,7 +161,7 @@ impl AsyncRead for Wire {
         buffers: &mut [io::IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.greeting.is_none() {
+        if this.handshake.is(Phase::Done) {
             return Pin::new(&mut this.transport).poll_read_vectored(cx, buffers);
         }
         // One buffer at a time as long as the greeting is being read.
@@ -199,7 +248,7 @@ impl Reactor for Kit {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(Wire { transport: AsyncTcpStream::Plain(connecting.await?), greeting: None }) }
+        async move { Ok(Wire::new(AsyncTcpStream::Plain(connecting.await?), Handshake::default())) }
     }
 }
 
@@ -236,12 +285,24 @@ mod tests {
     }
 
     #[test]
-    fn the_greeting_ends_with_its_frame() {
-        let greeting = Greeting::default();
-        let frame = start(b"");
-        greeting.remember(&frame[..frame.len() - 1]);
-        assert!(!greeting.complete());
-        greeting.remember(&frame[frame.len() - 1..]);
-        assert!(greeting.complete());
+    fn a_greeting_of_any_length_takes_bounded_memory() {
+        let handshake = Handshake::default();
+        for _ in 0..10 {
+            handshake.remember(&[0; 10_000]);
+        }
+        assert_eq!(handshake.0.greeting.lock().unwrap().len(), GREETING_MAX);
+        assert_eq!(handshake.property("version"), None);
+    }
+
+    #[test]
+    fn what_is_done_is_not_abandoned() {
+        let handshake = Handshake::default();
+        let guard = handshake.guard();
+        handshake.done();
+        drop(guard);
+        assert!(handshake.is(Phase::Done));
+        let handshake = Handshake::default();
+        drop(handshake.guard());
+        assert!(handshake.is(Phase::Abandoned));
     }
 }

@@ -36,6 +36,7 @@ struct Metrics {
     now: Instant,
 }
 
+type ByClass = Family<ClassLabel, Counter>;
 type Read<T> = fn(&PipelineStatus) -> &T;
 
 /// Counters: `_total` comes with the format. Name, help, and where the number is.
@@ -50,7 +51,7 @@ const COUNTERS: [(&str, &str, Read<Counter>); 7] = [
 ];
 
 /// Counters with a second label, `class`.
-const BY_CLASS: [(&str, &str, Read<Family<ClassLabel, Counter>>); 2] = [
+const BY_CLASS: [(&str, &str, Read<ByClass>); 2] = [
     ("rabbit_sink_dead_lettered", "Dead letters confirmed by the broker", |status| &status.dead_lettered),
     ("rabbit_sink_retries", "Batches and dead letters tried again, by what had failed", |status| &status.retries),
 ];

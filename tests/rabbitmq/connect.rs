@@ -8,7 +8,7 @@ use rabbit_sink::config::{Binding, Declare, QueueType};
 use rabbit_sink::error::ErrorClass;
 use rabbit_sink::rabbitmq::{BrokerVersion, QueueState, Rabbitmq};
 
-use super::server::{Client, broker, config_for, connected, ctl, shared, url};
+use super::server::{Client, config_for, connected, ctl, shared, url};
 
 fn with(url: &str, change: impl FnOnce(&mut url::Url)) -> String {
     let mut url = url::Url::parse(url).unwrap();
@@ -184,7 +184,8 @@ async fn a_dead_letter_queue_never_wears_messages_out() {
         let mut source = connection.subscribe(&queue, 1, "wear").await.unwrap();
         let delivery = super::server::delivered(&mut source).await;
         assert_eq!(delivery.envelope.body, "0", "round {round}");
-        rabbit_sink::rabbitmq::Source::give_back(source, vec![delivery.tag]).await;
+        // Closing counts in every version; giving back doesn't in all.
+        drop(source);
     }
     client.until_ready(&queue, 1).await;
     connection.close().await;
@@ -276,11 +277,10 @@ async fn a_dropped_attempt_leaves_no_thread_behind() {
     for _ in 0..10 {
         assert!(broker_there.connect("mute").await.is_err());
     }
-    drop(mute);
     tokio::time::sleep(Duration::from_secs(2)).await;
     // Other tests open and close connections meanwhile.
     assert!(threads() < before + 10, "{} threads, {before} before", threads());
-    drop(broker());
+    drop(mute);
 }
 
 #[tokio::test(flavor = "multi_thread")]

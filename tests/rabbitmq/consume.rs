@@ -1,7 +1,7 @@
 //! Subscriptions: deliveries, acks, prefetch, endings, giving back.
 
 use rabbit_sink::error::ErrorClass;
-use rabbit_sink::rabbitmq::{Source, SourceEvent};
+use rabbit_sink::rabbitmq::{BrokerVersion, Source, SourceEvent};
 
 use super::server::{Client, alone, connected, ctl, delivered, shared, silence, soon, take};
 
@@ -225,6 +225,27 @@ async fn given_back_messages_are_delivered_again_at_once() {
     let mut bodies: Vec<_> = back.iter().map(|delivery| delivery.envelope.body.clone()).collect();
     bodies.sort();
     assert_eq!(bodies, ["0", "2", "3", "4", "5"]);
+    connection.close().await;
+    client.delete().await;
+}
+
+/// Giving back costs a delivery only where there is no way around it.
+#[tokio::test(flavor = "multi_thread")]
+async fn given_back_counts_only_below_4_3() {
+    let _node = shared().await;
+    let mut client = Client::new().await;
+    let kind = lapin::types::AMQPValue::LongString("quorum".into());
+    let limit = lapin::types::AMQPValue::LongInt(5);
+    let queue = client.declare("counted", &[("x-queue-type", kind), ("x-delivery-limit", limit)]).await;
+    client.fill(&queue, 1).await;
+    let connection = connected("counted").await;
+    let free = connection.version().unwrap() >= BrokerVersion::UNCOUNTED_NACK;
+    for round in 0..if free { 12 } else { 5 } {
+        let mut source = connection.subscribe(&queue, 10, "t").await.unwrap();
+        let delivery = delivered(&mut source).await;
+        assert_eq!(delivery.envelope.delivery_count(), if free { 0 } else { round });
+        source.give_back(vec![delivery.tag]).await;
+    }
     connection.close().await;
     client.delete().await;
 }

@@ -225,7 +225,7 @@ pub async fn ledger_made_at_once(db: &Fresh) {
             tokio::spawn(async move {
                 let mut session = database.connect().await.unwrap();
                 let pipeline = if n % 2 == 0 { "even" } else { "odd" };
-                session.open_ledger(&name("rabbit_sink_ledger"), &identity(pipeline), false).await.unwrap().pipeline
+                session.open_ledger(&name("rabbit_sink_ledger"), &identity(pipeline), rabbit_sink::sink::Opening::Create).await.unwrap().pipeline
             })
         })
         .collect();
@@ -240,24 +240,24 @@ pub async fn ledger_made_at_once(db: &Fresh) {
 pub async fn marker(db: &Fresh) {
     let table = name("rabbit_sink_ledger");
     let mut session = db.session().await;
-    let first = session.open_ledger(&table, &identity("p"), false).await.unwrap();
+    let first = session.open_ledger(&table, &identity("p"), rabbit_sink::sink::Opening::Create).await.unwrap();
     assert!(!first.emptied);
     // The marker is there, its entries aren't.
-    let again = session.open_ledger(&table, &identity("p"), false).await.unwrap();
+    let again = session.open_ledger(&table, &identity("p"), rabbit_sink::sink::Opening::Create).await.unwrap();
     assert!(again.emptied && again.pipeline == first.pipeline);
     let other = LedgerIdentity { queue: "elsewhere".into(), ..identity("p") };
-    let failure = session.open_ledger(&table, &other, false).await;
+    let failure = session.open_ledger(&table, &other, rabbit_sink::sink::Opening::Create).await;
     let failure = assert_failure(failure, ErrorClass::SinkMisconfigured, "ledger_identity");
     assert!(failure.message.contains("elsewhere") && failure.message.contains("orders"), "{failure}");
-    let adopted = session.open_ledger(&table, &other, true).await.unwrap();
+    let adopted = session.open_ledger(&table, &other, rabbit_sink::sink::Opening::Adopt).await.unwrap();
     assert_eq!(adopted.pipeline, first.pipeline);
-    session.open_ledger(&table, &other, false).await.unwrap();
+    session.open_ledger(&table, &other, rabbit_sink::sink::Opening::Create).await.unwrap();
     // An older layout is migrated, a newer one is refused.
     db.run("UPDATE rabbit_sink_ledger_pipelines SET layout = 0").await;
-    session.open_ledger(&table, &other, false).await.unwrap();
+    session.open_ledger(&table, &other, rabbit_sink::sink::Opening::Create).await.unwrap();
     assert_eq!(db.lines("SELECT CAST(layout AS CHAR(9)) FROM rabbit_sink_ledger_pipelines").await, ["1"]);
     db.run("UPDATE rabbit_sink_ledger_pipelines SET layout = 2").await;
-    assert_failure(session.open_ledger(&table, &other, false).await, ErrorClass::SinkMisconfigured, "ledger_layout");
+    assert_failure(session.open_ledger(&table, &other, rabbit_sink::sink::Opening::Create).await, ErrorClass::SinkMisconfigured, "ledger_layout");
     session.close().await;
 }
 

@@ -99,7 +99,7 @@ impl Fresh {
 
     pub async fn ledger(&self, pipeline: &str) -> Deduplication {
         let mut session = self.session().await;
-        let ledger = session.open_ledger(&name("rabbit_sink_ledger"), &identity(pipeline), false).await.unwrap();
+        let ledger = session.open_ledger(&name("rabbit_sink_ledger"), &identity(pipeline), rabbit_sink::sink::Opening::Create).await.unwrap();
         Deduplication::Ledger(ledger)
     }
 }
@@ -127,6 +127,7 @@ pub fn unit(id: &str, body: &str, cells: Vec<Cell>) -> Unit {
         delivery: Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope },
         ledger: Some(LedgerEntry { id: MessageId::new(id), body_hash: body_hash(body.as_bytes()) }),
         changes: vec![Change { target: 0, operation: Operation::Insert, row: Row(cells) }],
+        attempts: 0,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::support::servers::{Mariadb, Postgres, Rabbitmq, shared_mysql_url, sha
 use crate::support::wait::{PATIENCE, eventually, unique_name};
 use crate::support::{Accountant, process};
 
+use lapin::options::{BasicAckOptions, BasicGetOptions};
 use sqlx::{Connection, PgConnection};
 
 fn some(text: &str) -> Option<String> {
@@ -53,6 +54,22 @@ async fn the_producer_publishes_20000_and_counts_them() {
     eventually(PATIENCE, "all are ready", async || broker.ready(&queue).await == 20_000).await;
     assert_eq!(broker.depth(&queue).await, Depth { ready: 20_000, unacked: 0 });
     broker.delete(&queue).await;
+}
+
+#[tokio::test]
+async fn unacked_messages_are_counted_at_once() {
+    for kind in [Kind::Classic, Kind::Quorum] {
+        let broker = Broker::shared().await;
+        let queue = unique_name("smoke");
+        broker.declare(&queue, kind).await;
+        broker.publish(&queue, ["a", "b", "c"].map(|id| Message::json(id, "1"))).await;
+        let got = broker.channel.basic_get(queue.as_str().into(), BasicGetOptions { no_ack: false }).await.unwrap();
+        assert_eq!(broker.depth(&queue).await, Depth { ready: 2, unacked: 1 }, "{kind:?}");
+        assert!(got.unwrap().acker.ack(BasicAckOptions::default()).await.unwrap());
+        let two = Depth { ready: 2, unacked: 0 };
+        eventually(PATIENCE, "the ack has arrived", async || broker.depth(&queue).await == two).await;
+        broker.delete(&queue).await;
+    }
 }
 
 #[tokio::test]

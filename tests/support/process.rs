@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::wait::{PATIENCE, holds_within, random};
 
@@ -141,10 +142,17 @@ pub fn tree(root: u32) -> Vec<u32> {
     found
 }
 
-/// `kill -9` for a process and all of its descendants, frozen first so that none escapes.
+/// `kill -9` for a process and all of its descendants, frozen first so that none escapes. Returns
+/// when they are gone: a port or a lock of theirs may be wanted next.
 pub fn kill_tree(root: u32) {
     signal(&[root], "STOP");
-    signal(&tree(root), "KILL");
+    let pids = tree(root);
+    signal(&pids, "KILL");
+    let end = Instant::now() + PATIENCE;
+    while pids.iter().any(|&pid| started(pid).is_some()) {
+        assert!(Instant::now() < end, "processes {pids:?} don't die");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Kills the group and the children of process `$1` and deletes the folder `$2` (unless empty)

@@ -1,7 +1,5 @@
 //! A body for people: JSON indented, other text as it is, anything else in hexadecimal.
 
-use std::fmt::Write;
-
 use serde::de::IgnoredAny;
 
 /// Bytes of a body that is neither JSON nor text of which the hexadecimal form is shown.
@@ -71,11 +69,10 @@ fn hexadecimal(body: &[u8]) -> String {
     for (line, bytes) in body[..body.len().min(MAX_HEX)].chunks(16).enumerate() {
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let shown = bytes.iter().map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '.' });
-        // Writing to a string doesn't fail.
-        drop(writeln!(out, "{:08x}  {:<47}  {}", line * 16, hex.join(" "), shown.collect::<String>()));
+        out.push_str(&format!("{:08x}  {:<47}  {}\n", line * 16, hex.join(" "), shown.collect::<String>()));
     }
     if body.len() > MAX_HEX {
-        drop(writeln!(out, "… {} more bytes; --json shows them all, in Base64", body.len() - MAX_HEX));
+        out.push_str(&format!("… {} more bytes; --json shows them all, in Base64\n", body.len() - MAX_HEX));
     }
     out
 }

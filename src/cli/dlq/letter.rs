@@ -24,9 +24,9 @@ pub(super) struct DeadLetterRow {
     /// How often writing it was tried.
     pub attempts: Option<u64>,
     /// How often it has been replayed.
-    pub replays: u64,
-    /// The pipeline that rejected it.
-    pub pipeline: String,
+    pub replays: u32,
+    /// The pipeline that rejected it; `None` where somebody else dead-lettered it.
+    pub pipeline: Option<String>,
     /// The queue that it came from.
     pub queue: Option<String>,
     /// The table that it was meant for.
@@ -62,7 +62,7 @@ pub(super) fn example() -> Letter {
             reason: Some("\"many\" is no whole number".to_owned()),
             attempts: Some(1),
             replays: 0,
-            pipeline: "orders".to_owned(),
+            pipeline: Some("orders".to_owned()),
             queue: Some("orders".to_owned()),
             table: Some("orders".to_owned()),
         },

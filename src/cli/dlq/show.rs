@@ -1,6 +1,5 @@
 //! `dlq show`: one dead letter in full.
 
-use std::fmt::Write;
 use std::ops::ControlFlow;
 
 use serde_json::{Map, Value, json};
@@ -42,16 +41,16 @@ impl Choice {
         if let Some(exact) = self.found.iter().position(|known| known.row.id == self.prefix) {
             return Ok(self.found.swap_remove(exact));
         }
-        match (self.found.pop(), self.found.pop()) {
-            (Some(letter), None) => Ok(letter),
-            (None, _) => Err(CliError::failed(format!(
+        match self.found.as_slice() {
+            [] => Err(CliError::failed(format!(
                 "{pipeline} has no dead letter whose ID begins with \"{}\"; `dlq list {pipeline}` prints them",
                 self.prefix
             ))),
-            (Some(one), Some(other)) => Err(CliError::failed(format!(
+            [one, other, ..] => Err(CliError::failed(format!(
                 "several IDs begin with \"{}\", {} and {} for two: give more of it",
-                self.prefix, other.row.id, one.row.id
+                self.prefix, one.row.id, other.row.id
             ))),
+            [_] => Ok(self.found.swap_remove(0)),
         }
     }
 }
@@ -86,10 +85,7 @@ fn object(letter: &Letter) -> Value {
 fn text(letter: &Letter) -> String {
     let (row, envelope) = (&letter.row, &letter.envelope);
     let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        // Writing to a string doesn't fail.
-        drop(writeln!(text, "{name:<12} {}", escape(value)));
-    };
+    let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<12} {}\n", escape(value)));
     line("ID", &row.id);
     for (name, value) in [
         ("message ID", &row.message_id),
@@ -98,19 +94,20 @@ fn text(letter: &Letter) -> String {
         ("code", &row.code),
         ("column", &row.column),
         ("reason", &row.reason),
+        ("pipeline", &row.pipeline),
         ("queue", &row.queue),
         ("table", &row.table),
     ] {
         line(name, value.as_deref().unwrap_or("-"));
     }
-    line("pipeline", &row.pipeline);
     line("attempts", &row.attempts.map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()));
     line("replays", &row.replays.to_string());
     line("exchange", if envelope.exchange.is_empty() { "(default)" } else { &envelope.exchange });
     line("routing key", &envelope.routing_key);
     section(&mut text, "properties", headers::properties(&envelope.properties));
     section(&mut text, "headers", headers::entries(&envelope.headers));
-    drop(write!(text, "\nbody ({} bytes)\n{}\n", envelope.body.len(), escape_lines(&body::readable(&envelope.body))));
+    let body = escape_lines(&body::readable(&envelope.body));
+    text.push_str(&format!("\nbody ({} bytes)\n{body}\n", envelope.body.len()));
     text
 }
 
@@ -118,13 +115,13 @@ fn section(text: &mut String, title: &str, entries: Vec<(String, Value)>) {
     if entries.is_empty() {
         return;
     }
-    drop(write!(text, "\n{title}\n"));
+    text.push_str(&format!("\n{title}\n"));
     for (name, value) in entries {
         let value = match value {
             Value::String(value) => value,
             other => other.to_string(),
         };
-        drop(writeln!(text, "  {} = {}", escape(&name), escape(&value)));
+        text.push_str(&format!("  {} = {}\n", escape(&name), escape(&value)));
     }
 }
 
@@ -144,7 +141,8 @@ mod tests {
     fn choose(prefix: &str, ids: &[&str]) -> Result<String, String> {
         let mut choice = Choice::new(prefix).unwrap();
         // Every one is offered, as a browse may go on after the break.
-        ids.iter().for_each(|id| drop(choice.offer(with_id(id))));
+        let breaks = ids.iter().filter(|id| choice.offer(with_id(id)).is_break()).count();
+        assert!(breaks <= ids.len());
         choice.one("orders").map(|letter| letter.row.id).map_err(|error| error.message)
     }
 

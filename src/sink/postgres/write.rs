@@ -292,7 +292,7 @@ mod tests {
         let envelope = Envelope::default();
         let delivery = Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope };
         let changes = vec![Change { target: 0, operation: Operation::Insert, row: row(100) }];
-        let unit = Unit { delivery, ledger: None, changes };
+        let unit = Unit { delivery, ledger: None, changes, attempts: 0 };
         assert!(refuse_too_large(&[&unit], 104).is_ok());
         let refused = refuse_too_large(&[&unit], 103).unwrap_err();
         assert_eq!((refused.class, refused.code.as_ref()), (ErrorClass::RowRejected, "too_large"));

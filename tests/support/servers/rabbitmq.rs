@@ -114,6 +114,9 @@ impl Rabbitmq {
             command.env("RABBITMQ_MNESIA_BASE", folder.join("mnesia")).env("RABBITMQ_LOG_BASE", folder.join("log"));
             command.env("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join("enabled_plugins"));
             command.env("RABBITMQ_CONFIG_FILE", folder.join("rabbitmq.conf")).env("RABBITMQ_LOGS", "-");
+            // Neither may this machine's own settings in /etc/rabbitmq leak in.
+            command.env("RABBITMQ_CONF_ENV_FILE", folder.join("none"));
+            command.env("RABBITMQ_ADVANCED_CONFIG_FILE", folder.join("none.config"));
             // The shell script that starts it is then replaced by it.
             command.env("RUNNING_UNDER_SYSTEMD", "true");
             // One scheduler that doesn't spin: tests run several nodes on two cores.

@@ -1,0 +1,378 @@
+//! The admin listener over real TCP, in front of a worker's status made by hand.
+
+// The lints' exemption for tests leaves out the functions that tests call.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rabbit_sink::admin;
+use rabbit_sink::error::ErrorClass;
+use rabbit_sink::status::{PipelineStatus, Resume, State, WorkerStatus};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+struct Worker {
+    address: SocketAddr,
+    status: WorkerStatus,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<()>,
+}
+
+impl Worker {
+    /// Pipelines "orders", with two consumers, and "customers", with one; all running.
+    async fn start() -> Self {
+        Self::start_on("127.0.0.1:0").await
+    }
+
+    async fn start_on(listen: &str) -> Self {
+        let pipelines = [("orders", 2), ("customers", 1)].map(|(name, consumers)| {
+            let pipeline = PipelineStatus::new(name, consumers).with_hold(Duration::from_secs(120));
+            (0..consumers).for_each(|consumer| pipeline.update(consumer, |entry| entry.state = State::Running));
+            (name.to_owned(), Arc::new(pipeline))
+        });
+        let status = WorkerStatus { pipelines: BTreeMap::from(pipelines) };
+        let listener = TcpListener::bind(listen).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(admin::serve(listener, status.clone(), async move {
+            stopped.await.ok();
+        }));
+        Worker { address: SocketAddr::from(([127, 0, 0, 1], address.port())), status, stop, served }
+    }
+
+    fn orders(&self) -> &PipelineStatus {
+        &self.status.pipelines["orders"]
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address)).await
+    }
+
+    async fn post(&self, path: &str) -> Answer {
+        self.ask(&format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", self.address)).await
+    }
+
+    async fn ask(&self, request: &str) -> Answer {
+        ask(self.address, request).await
+    }
+}
+
+struct Answer {
+    code: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// Sends a request as it stands, with `Connection: close` added.
+async fn ask(address: SocketAddr, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    tokio::time::timeout(Duration::from_secs(20), read).await.expect("no answer within 20 s").unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let code = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { code, head: head.to_ascii_lowercase(), body: body.to_owned() }
+}
+
+fn ago(seconds: u64) -> Instant {
+    Instant::now().checked_sub(Duration::from_secs(seconds)).expect("this machine has just been started")
+}
+
+#[tokio::test]
+async fn a_worker_that_waits_for_its_database_is_alive_and_not_ready() {
+    let worker = Worker::start().await;
+    assert_eq!(worker.get("/readyz").await.code, 200);
+    worker.orders().update(1, |consumer| {
+        consumer.state = State::Holding;
+        consumer.reason = Some("the database is away".to_owned());
+        consumer.turned = ago(61);
+        consumer.oldest_unsettled = Some(ago(121));
+    });
+    assert_eq!(worker.get("/livez").await.code, 200);
+    let ready = worker.get("/readyz").await;
+    assert_eq!(ready.code, 503);
+    let expected = json!({
+        "ready": false, "pipelines": {"orders": {"state": "holding", "reason": "the database is away"}}
+    });
+    assert_eq!(ready.json(), expected);
+}
+
+#[tokio::test]
+async fn a_wedge_is_not_alive() {
+    let worker = Worker::start().await;
+    assert_eq!(worker.get("/livez").await.code, 200);
+    worker.orders().update(1, |consumer| consumer.turned = ago(61));
+    let answer = worker.get("/livez").await;
+    assert_eq!((answer.code, &answer.json()["live"]), (503, &json!(false)));
+    assert!(answer.json()["wedged"]["orders"].as_str().unwrap().contains("has not turned for 61 s"), "{}", answer.body);
+    worker.orders().update(1, |consumer| {
+        consumer.turned = Instant::now();
+        consumer.oldest_unsettled = Some(ago(121));
+    });
+    assert_eq!(worker.get("/livez").await.code, 503);
+    worker.orders().update(1, |consumer| consumer.oldest_unsettled = Some(ago(100)));
+    assert_eq!(worker.get("/livez").await.code, 200);
+}
+
+#[tokio::test]
+async fn done_is_ready_and_every_other_state_is_not() {
+    let worker = Worker::start().await;
+    for state in State::ALL {
+        worker.orders().update(0, |consumer| consumer.state = state);
+        let code = if matches!(state, State::Running | State::Done) { 200 } else { 503 };
+        assert_eq!(worker.get("/readyz").await.code, code, "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn status_tells_what_the_summary_tells_and_more() {
+    let worker = Worker::start().await;
+    let orders = worker.orders();
+    orders.deliveries.inc_by(9);
+    orders.written.inc_by(5);
+    orders.duplicates.inc_by(2);
+    orders.dead_lettered.get_or_create(&ErrorClass::Mapping.into()).inc();
+    orders.queue_ready.store(77, Ordering::Relaxed);
+    *orders.guarantee.lock().unwrap() = Some("exactly once in effect, for 30 days".to_owned());
+    orders.update(0, |consumer| {
+        consumer.unsettled = 1;
+        consumer.oldest_unsettled = Some(ago(5));
+    });
+    let answer = worker.get("/status").await;
+    assert_eq!(answer.code, 200);
+    let report = answer.json();
+    assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
+    let (customers, orders) = (&report["pipelines"][0], &report["pipelines"][1]);
+    assert_eq!(customers["pipeline"], "customers");
+    assert_eq!((&customers["queue_ready"], &customers["guarantee"]), (&Value::Null, &Value::Null));
+    for (key, value) in [
+        ("pipeline", json!("orders")),
+        ("state", json!("running")),
+        ("reason", Value::Null),
+        ("settled", json!(8)),
+        ("written", json!(5)),
+        ("duplicates", json!(2)),
+        ("superseded", json!(0)),
+        ("skipped", json!(0)),
+        ("dead_lettered", json!(1)),
+        ("rows", json!(0)),
+        ("redelivered", json!(0)),
+        ("deliveries", json!(9)),
+        ("queue_ready", json!(77)),
+        ("unsettled", json!(1)),
+        ("guarantee", json!("exactly once in effect, for 30 days")),
+    ] {
+        assert_eq!(orders[key], value, "{key}");
+    }
+    let oldest = orders["oldest_unsettled_seconds"].as_f64().unwrap();
+    assert!((5.0..20.0).contains(&oldest), "{oldest}");
+    assert_eq!(orders["consumers"].as_array().unwrap().len(), 2);
+    assert_eq!(orders["consumers"][1]["state"], "running");
+}
+
+/// Every line of the exposition is a comment or `name{labels} number`.
+fn samples(text: &str) -> Vec<(String, f64)> {
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| line.rsplit_once(' ').map(|(name, value)| (name.to_owned(), value.parse().unwrap())).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn metrics_have_every_promised_name_type_and_label() {
+    let worker = Worker::start().await;
+    let orders = worker.orders();
+    orders.queue_ready.store(3, Ordering::Relaxed);
+    worker.status.pipelines["customers"].queue_ready.store(0, Ordering::Relaxed);
+    orders.commit_duration.observe(0.01);
+    let answer = worker.get("/metrics").await;
+    assert!(answer.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", answer.head);
+    let samples = samples(&answer.body);
+    let has = |name: &str| samples.iter().any(|(sample, _)| sample == name);
+    let types = |name: &str, kind: &str| answer.body.contains(&format!("# TYPE {name} {kind}\n"));
+    for name in ["deliveries", "written", "rows_written", "duplicates", "superseded", "skipped", "redelivered"] {
+        assert!(types(&format!("rabbit_sink_{name}"), "counter"), "{name}");
+        for pipeline in ["orders", "customers"] {
+            assert!(has(&format!("rabbit_sink_{name}_total{{pipeline=\"{pipeline}\"}}")), "{name} {pipeline}");
+        }
+    }
+    for name in ["dead_lettered", "retries"] {
+        assert!(types(&format!("rabbit_sink_{name}"), "counter"), "{name}");
+        for class in ErrorClass::ALL {
+            assert!(
+                has(&format!("rabbit_sink_{name}_total{{pipeline=\"orders\",class=\"{class}\"}}")),
+                "{name} {class}"
+            );
+        }
+    }
+    for name in ["unsettled_deliveries", "oldest_unsettled_seconds", "queue_ready_messages"] {
+        assert!(types(&format!("rabbit_sink_{name}"), "gauge"), "{name}");
+        assert!(has(&format!("rabbit_sink_{name}{{pipeline=\"orders\"}}")), "{name}");
+    }
+    for name in ["batch_rows", "commit_duration_seconds", "delivery_duration_seconds"] {
+        assert!(types(&format!("rabbit_sink_{name}"), "histogram"), "{name}");
+        assert!(has(&format!("rabbit_sink_{name}_bucket{{le=\"+Inf\",pipeline=\"orders\"}}")), "{name}");
+        assert!(has(&format!("rabbit_sink_{name}_count{{pipeline=\"orders\"}}")), "{name}");
+    }
+    assert!(has(&format!("rabbit_sink_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))));
+    let mut names: Vec<_> = samples.iter().map(|(name, _)| name).collect();
+    names.sort();
+    names.windows(2).for_each(|pair| assert_ne!(pair[0], pair[1], "the same sample twice"));
+}
+
+#[tokio::test]
+async fn metrics_carry_the_numbers() {
+    let worker = Worker::start().await;
+    let orders = worker.orders();
+    orders.deliveries.inc_by(12);
+    orders.dead_lettered.get_or_create(&ErrorClass::RowRejected.into()).inc_by(4);
+    orders.update(0, |consumer| {
+        consumer.unsettled = 3;
+        consumer.oldest_unsettled = Some(ago(5));
+    });
+    orders.update(1, |consumer| {
+        consumer.unsettled = 4;
+        consumer.oldest_unsettled = Some(ago(50));
+        consumer.state = State::Paused;
+    });
+    let samples = samples(&worker.get("/metrics").await.body);
+    let value = |name: &str| samples.iter().find(|(sample, _)| sample == name).map(|&(_, value)| value);
+    assert_eq!(value(r#"rabbit_sink_deliveries_total{pipeline="orders"}"#), Some(12.0));
+    assert_eq!(value(r#"rabbit_sink_dead_lettered_total{pipeline="orders",class="row_rejected"}"#), Some(4.0));
+    assert_eq!(value(r#"rabbit_sink_unsettled_deliveries{pipeline="orders"}"#), Some(7.0));
+    let oldest = value(r#"rabbit_sink_oldest_unsettled_seconds{pipeline="orders"}"#).unwrap();
+    assert!((50.0..70.0).contains(&oldest), "{oldest}");
+    assert_eq!(value(r#"rabbit_sink_queue_ready_messages{pipeline="orders"}"#), None, "not known is not 0");
+    for state in State::ALL {
+        let name = format!("rabbit_sink_state{{pipeline=\"orders\",state=\"{}\"}}", state.name());
+        assert_eq!(value(&name), Some(f64::from(state == State::Paused)), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn resume_reaches_a_paused_pipeline_only() {
+    let worker = Worker::start().await;
+    let orders = worker.orders();
+    let running = worker.post("/pipelines/orders/resume").await;
+    assert_eq!(running.code, 409, "{}", running.body);
+    assert_eq!(orders.orders().borrow().number, 0);
+    orders.update(1, |consumer| consumer.state = State::Paused);
+    let resumed = worker.post("/pipelines/orders/resume").await;
+    assert_eq!((resumed.code, resumed.json()), (200, json!({"pipeline": "orders", "resumed": "retry"})));
+    assert_eq!((orders.orders().borrow().number, orders.orders().borrow().resume), (1, Some(Resume::Retry)));
+    assert_eq!(worker.post("/pipelines/orders/resume?dead_letter=true").await.code, 200);
+    assert_eq!((orders.orders().borrow().number, orders.orders().borrow().resume), (2, Some(Resume::DeadLetter)));
+    for wrong in ["?dead_letter=perhaps", "?deadletter=true"] {
+        let refused = worker.post(&format!("/pipelines/orders/resume{wrong}")).await;
+        assert_eq!(refused.code, 400, "{wrong}: a slip must not be another order");
+    }
+    assert_eq!(worker.get("/pipelines/orders/resume").await.code, 405);
+    assert_eq!(orders.orders().borrow().number, 2);
+}
+
+#[tokio::test]
+async fn an_unknown_pipeline_is_404_with_the_nearest_name() {
+    let worker = Worker::start().await;
+    let answer = worker.post("/pipelines/ordres/resume").await;
+    assert_eq!(answer.code, 404);
+    assert_eq!(answer.json()["error"], "there is no pipeline \"ordres\"; did you mean \"orders\"?");
+    assert_eq!(worker.get("/nowhere").await.code, 404);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_is_refused() {
+    let worker = Worker::start().await;
+    worker.orders().update(0, |consumer| consumer.state = State::Paused);
+    let port = worker.address.port();
+    for path in ["GET /status", "GET /metrics", "GET /livez", "POST /pipelines/orders/resume"] {
+        for host in ["rebound.example", &format!("rebound.example:{port}"), "127.0.0.1.example"] {
+            let answer = worker.ask(&format!("{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n")).await;
+            assert_eq!(answer.code, 403, "{path} {host}");
+            assert!(!answer.body.contains("orders"), "{}", answer.body);
+        }
+        let origin = "Origin: http://other.example\r\nContent-Length: 0";
+        let answer = worker.ask(&format!("{path} HTTP/1.1\r\nHost: localhost:{port}\r\n{origin}\r\n\r\n")).await;
+        assert_eq!(answer.code, 403, "{path}");
+    }
+    assert_eq!(worker.ask("GET /status HTTP/1.0\r\n\r\n").await.code, 403, "no host at all");
+    assert_eq!(worker.orders().orders().borrow().number, 0, "no order got through");
+    let own = format!("GET /status HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n\r\n");
+    assert_eq!(worker.ask(&own).await.code, 200);
+}
+
+#[tokio::test]
+async fn a_listener_on_all_addresses_is_read_by_any_name_and_ordered_from_here_alone() {
+    let worker = Worker::start_on("0.0.0.0:0").await;
+    worker.orders().update(0, |consumer| consumer.state = State::Paused);
+    assert_eq!(worker.ask("GET /livez HTTP/1.1\r\nHost: pod-7.example\r\n\r\n").await.code, 200);
+    let order = "POST /pipelines/orders/resume HTTP/1.1\r\nContent-Length: 0\r\nHost:";
+    assert_eq!(worker.ask(&format!("{order} rebound.example\r\n\r\n")).await.code, 403);
+    assert_eq!(worker.ask(&format!("{order} localhost\r\n\r\n")).await.code, 200);
+    // The same from another address of this machine, where it has one: not a loopback peer.
+    let Some(own) = other_address() else { return };
+    let outside = SocketAddr::new(own, worker.address.port());
+    assert_eq!(ask(outside, &format!("{order} localhost\r\n\r\n")).await.code, 403);
+    assert_eq!(ask(outside, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.code, 200);
+}
+
+/// The address that this machine would send from; nothing is sent.
+fn other_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+#[tokio::test]
+async fn bodies_are_bounded() {
+    let worker = Worker::start().await;
+    worker.orders().update(0, |consumer| consumer.state = State::Paused);
+    let body = "x".repeat(5000);
+    let head = format!("POST /pipelines/orders/resume HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}", body.len());
+    assert_eq!(worker.ask(&format!("{head}\r\n\r\n{body}")).await.code, 413);
+    assert_eq!(worker.orders().orders().borrow().number, 0);
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_is_answered() {
+    let worker = Worker::start().await;
+    let head = "POST /pipelines/orders/resume HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10";
+    assert_eq!(worker.ask(&format!("{head}\r\n\r\n")).await.code, 408);
+}
+
+#[tokio::test]
+async fn many_connections_leave_the_rest_working_once_they_end() {
+    let worker = Worker::start().await;
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(TcpStream::connect(worker.address).await.unwrap());
+    }
+    drop(idle);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(worker.get("/livez").await.code, 200);
+}
+
+#[tokio::test]
+async fn it_ends_when_told_though_somebody_is_connected() {
+    let worker = Worker::start().await;
+    let mut idle = TcpStream::connect(worker.address).await.unwrap();
+    assert_eq!(worker.get("/livez").await.code, 200);
+    worker.stop.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), worker.served).await.expect("still serving").unwrap();
+    assert_eq!(idle.read(&mut [0; 1]).await.unwrap_or(0), 0, "the connection is closed");
+    assert!(TcpStream::connect(worker.address).await.is_err(), "the port is free");
+}
