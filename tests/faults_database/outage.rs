@@ -15,7 +15,9 @@ async fn killed_between_commit_and_ack_the_next_worker_counts_duplicates() {
     site.amqp = proxy.url(&shared_amqp_url());
     // Else the worker would widen its prefetch now, for which it waits for the broker's answer.
     site.tables = "[pipelines.orders.limits]\nmax_body = \"64KiB\"".into();
-    let worker = site.running().await;
+    let mut worker = site.running().await;
+    // Before it takes anything it asks the broker for the queue's length; that answer it gets.
+    site.wait_for(&mut worker, "it has looked at the queue", |status| status["queue_ready"] == 0).await;
     // What the worker says to the broker stays in the proxy, its acks too.
     proxy.flow(Flow::Stall, Flow::Pass);
     let orders = Orders::good(0..40);
@@ -23,6 +25,7 @@ async fn killed_between_commit_and_ack_the_next_worker_counts_duplicates() {
     eventually(PATIENCE, "all rows are committed", async || site.database.count("orders").await == 40).await;
     worker.kill().await;
     proxy.cut();
+    eventually(PATIENCE, "all are ready again", async || site.broker.ready(&site.queue).await == 40).await;
     site.amqp = shared_amqp_url();
     let summary = site.drain(&orders).await.summary();
     assert_eq!((summary.written, summary.duplicates, summary.redelivered), (0, 40, 40));
@@ -42,6 +45,8 @@ async fn killed_again_and_again(server: Server) {
         worker.kill().await;
         before = site.database.count("orders").await;
     }
+    let returned = async || site.broker.depth(&site.queue).await.unacked == 0;
+    eventually(PATIENCE, "the dead worker's messages are ready again", returned).await;
     let last = site.drain(&orders).await.summary();
     assert_eq!(last.dead_lettered, 0);
 }
