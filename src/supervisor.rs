@@ -212,6 +212,8 @@ impl Keeper {
         let consumer =
             Consumer::new(Arc::clone(&self.context), self.index, &prepared, source, letters, self.shutdown.clone());
         let end = consumer.run().await;
+        // What came meanwhile was the consumer's: taken up later it would end another pause.
+        self.orders.mark_unchanged();
         // A subscription that has held for a while starts the waits over.
         if started.elapsed() > self.context.config.retry.max {
             self.backoff.reset();
