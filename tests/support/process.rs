@@ -167,7 +167,11 @@ for stat in /proc/[0-9]*/stat; do
     [ "$4" = "$1" ] && kill -KILL "$pid"
 done
 kill -KILL -"$1"
-rm -rf "$2"
+# What is dying may still write.
+for attempt in 1 2 3 4 5 6 7 8 9; do
+    rm -rf "$2" && exit 0
+    sleep 1
+done
 "#;
 
 /// A running process with everything it starts.
