@@ -39,8 +39,14 @@ policy=/usr/sbin/policy-rc.d
 if ! [ -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
     "${as_root[@]}" chmod 755 "$policy"
-    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+else
+    policy=
 fi
+said=$(mktemp)
+trap 'rm -f "$said"; [ -z "$policy" ] || "${as_root[@]}" rm -f "$policy"' EXIT
 echo "installing ${missing[*]}"
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq update
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" </dev/null >/dev/null
+apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" </dev/null >>"$said" 2>&1; }
+if ! apt update || ! apt -y --no-install-recommends install "${missing[@]}"; then
+    cat "$said" >&2
+    exit 1
+fi

@@ -1,6 +1,8 @@
 //! SQLite, in files of its own.
 #![cfg(feature = "sqlite")]
 
+// Helpers aren't tests to clippy, but nothing else calls them.
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod sink_cases;
 
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +20,7 @@ struct File {
     db: Fresh,
 }
 
+#[allow(clippy::unwrap_used)]
 fn fresh() -> File {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", folder.path().join("t.db").display());

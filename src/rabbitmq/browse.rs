@@ -6,6 +6,7 @@
 //! crash in between leaves it there twice, with the same `x-sink-id`.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
@@ -21,6 +22,10 @@ use crate::message::Envelope;
 
 /// The most messages that are out of the queue at a time.
 pub const BROWSE_AT_ONCE: usize = 500;
+
+/// How often the lock is tried for, and how long in between: two seconds together.
+const LOCK_ATTEMPTS: u32 = 8;
+const LOCK_WAIT: Duration = Duration::from_millis(250);
 
 const CLASS: ErrorClass = ErrorClass::SourceLost;
 
@@ -149,24 +154,29 @@ fn lock_name(queue: &str) -> String {
     format!("{queue}.rabbit-sink-lock")
 }
 
-/// Declares the lock. It goes away with its connection, however that ends.
+/// Takes the lock. It goes away with its connection, however that ends, but not at once: the lock
+/// of a look that was just broken off is waited for.
 async fn lock(connection: &Connection, queue: &str) -> Result<lapin::Channel, Failure> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match try_lock(connection, queue).await {
+            Err(failure) if failure.code == "405" => tokio::time::sleep(LOCK_WAIT).await,
+            locked => return locked,
+        }
+    }
+    let message = format!(
+        "somebody else is looking through queue \"{queue}\" and holds the lock \"{}\"; wait for them, or find the \
+         connection with `rabbitmqctl list_queues name owner_pid`",
+        lock_name(queue)
+    );
+    Err(Failure::new(CLASS, "405", message))
+}
+
+async fn try_lock(connection: &Connection, queue: &str) -> Result<lapin::Channel, Failure> {
     let channel = connection.channel(CLASS).await?;
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     let name = short(&lock_name(queue), "the name of the lock's queue")?;
-    let declared = channel.queue_declare(name, options, FieldTable::default());
-    match answer(CLASS, "declaring the lock", declared).await {
-        Ok(_) => Ok(channel),
-        Err(failure) if failure.code == "405" => {
-            let message = format!(
-                "somebody else is looking through queue \"{queue}\" and holds the lock \"{}\"; wait for them, or find the \
-                 connection with `rabbitmqctl list_queues name owner_pid`",
-                lock_name(queue)
-            );
-            Err(Failure::new(CLASS, "405", message))
-        }
-        Err(failure) => Err(failure),
-    }
+    answer(CLASS, "declaring the lock", channel.queue_declare(name, options, FieldTable::default())).await?;
+    Ok(channel)
 }
 
 async fn unlock(channel: lapin::Channel, queue: &str) {

@@ -187,6 +187,10 @@ fn refused(place: &str, uri: &AMQPUri, error: &lapin::Error) -> Failure {
             };
             lost(code, format!("{place}: {io}"))
         }
+        (None, lapin::ErrorKind::ParsingError(_)) => lost(
+            "not_amqp",
+            format!("{place}: what answers there isn't AMQP 0-9-1; a TLS port needs amqps:// in the URL"),
+        ),
         _ => failure::failed(ErrorClass::SourceLost, place, error),
     }
 }

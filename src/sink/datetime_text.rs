@@ -76,7 +76,7 @@ impl Text {
         self.push_number(seconds / 60 % 60, 2);
         self.push(":");
         self.push_number(seconds % 60, 2);
-        if micros % 1_000_000 != 0 {
+        if !micros.is_multiple_of(1_000_000) {
             self.push(".");
             self.push_number(micros % 1_000_000, 6);
         }

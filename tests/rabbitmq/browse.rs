@@ -86,6 +86,41 @@ async fn two_cannot_look_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_look_locks_others_out_until_it_ends() {
+    let _node = shared().await;
+    let mut client = Client::new().await;
+    let queue = client.queue("lock").await;
+    client.fill(&queue, 2).await;
+    let (first, second) = (connected("first").await, connected("second").await);
+    let (begun, looking) = tokio::sync::oneshot::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let name = queue.clone();
+    let slow = tokio::spawn(async move {
+        let mut begun = Some(begun);
+        let look = browse(&first, &name, 10, move |_| {
+            if let Some(begun) = begun.take() {
+                begun.send(()).unwrap();
+                // Holds the look, not the test.
+                tokio::task::block_in_place(|| ended.recv().unwrap());
+            }
+            ControlFlow::Continue(())
+        });
+        assert_eq!(look.await.unwrap(), 2);
+        first
+    });
+    looking.await.unwrap();
+    let failure = browse(&second, &queue, 10, |_| ControlFlow::Continue(())).await.unwrap_err();
+    end.send(()).unwrap();
+    assert_eq!(failure.code, "405", "{failure}");
+    // The first still has its connection: the lock went with the look.
+    let first = slow.await.unwrap();
+    assert_eq!(bodies(&second, &queue, 10).await, ["0", "1"]);
+    first.close().await;
+    second.close().await;
+    client.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_queue_says_so() {
     let _node = shared().await;
     let connection = connected("missing").await;

@@ -103,6 +103,29 @@ async fn a_refused_login_and_a_missing_vhost_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_broker_is_told_as_such() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // TLS's alert on a plaintext greeting, and what a web server says.
+    let other = tokio::spawn(async move {
+        for answer in [&b"\x15\x03\x03\x00\x02\x02\x0a"[..], b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut greeting = [0; 8];
+            tokio::io::AsyncReadExt::read_exact(&mut socket, &mut greeting).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut socket, answer).await.unwrap();
+            drop(socket);
+        }
+    });
+    let broker = Rabbitmq::new(&config_for(&[format!("amqp://127.0.0.1:{port}")])).unwrap();
+    for _ in 0..2 {
+        let failure = broker.connect("other").await.unwrap_err();
+        assert_eq!(failure.code, "not_amqp", "{failure}");
+        assert!(failure.message.contains("amqps://"), "{failure}");
+    }
+    other.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_passive_look_tells_missing_present_and_exclusive_apart() {
     let _node = shared().await;
     let mut client = Client::new().await;

@@ -39,7 +39,7 @@ async fn one_from(connection: &Connection, queue: &str) -> Envelope {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_confirmed_stands_in_the_queue_and_survives_a_restart_of_it() {
+async fn what_is_confirmed_stands_in_the_queue_and_is_persistent() {
     let _node = shared().await;
     let mut client = Client::new().await;
     let queue = client.queue("confirmed").await;
@@ -208,20 +208,31 @@ async fn a_refused_message_is_not_confirmed() {
     client.delete().await;
 }
 
+/// The second letter may still be on its way when the broker closes the channel over the first;
+/// where it arrives after that, the broker closes the connection, too.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_exchange_costs_the_channel_once() {
+async fn a_lost_channel_is_replaced() {
     let _node = shared().await;
     let mut client = Client::new().await;
     let queue = client.queue("exchange").await;
-    let connection = connected("exchange").await;
-    let mut publisher = connection.publisher().await.unwrap();
-    let lost = Envelope { exchange: "no.such.exchange".to_owned(), ..letter("k", "x") };
-    let results = publisher.publish(vec![lost, letter(&queue, "x")]).await;
-    assert_eq!(codes(&results)[0], "404");
-    assert!(results.iter().all(|result| result.as_ref().err().is_none_or(|f| f.class == ErrorClass::DeadLetterFailed)));
-    // It opens another by itself.
-    assert_eq!(codes(&publisher.publish(vec![letter(&queue, "x")]).await), ["ok"]);
-    connection.close().await;
+    let mut letters = broker().dead_letters("exchange");
+    for _ in 0..10 {
+        let lost = Envelope { exchange: "no.such.exchange".to_owned(), ..letter("k", "x") };
+        let results = letters.publish(vec![lost, letter(&queue, "x")]).await;
+        assert_eq!(codes(&results)[0], "404");
+        for failure in results.iter().filter_map(|result| result.as_ref().err()) {
+            assert_eq!(failure.class, ErrorClass::DeadLetterFailed);
+        }
+        let mut results = Vec::new();
+        for _ in 0..5 {
+            results = letters.publish(vec![letter(&queue, "x")]).await;
+            if results[0].is_ok() {
+                break;
+            }
+        }
+        assert_eq!(codes(&results), ["ok"]);
+    }
+    letters.close().await;
     client.delete().await;
 }
 
@@ -266,7 +277,15 @@ async fn under_a_memory_alarm_nothing_is_confirmed_and_acks_go_on() {
     let publishing = connected("publisher").await;
     let mut publisher = publishing.publisher().await.unwrap().with_confirm_timeout(Duration::from_secs(1));
     ctl(&["-q", "set_vm_memory_high_watermark", "0"]).await;
-    let results = soon(publisher.publish(vec![letter(&queue, "x"), letter(&queue, "y")])).await;
+    // The broker looks at its memory now and then only.
+    let mut results = Vec::new();
+    for _ in 0..50 {
+        results = soon(publisher.publish(vec![letter(&queue, "x"), letter(&queue, "y")])).await;
+        if results.iter().any(Result::is_err) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     let again = soon(publisher.publish(vec![letter(&queue, "z")])).await;
     let blocked = (publishing.blocked(), consuming.blocked());
     let acked = soon(consumer.ack(3, true)).await;

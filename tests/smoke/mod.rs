@@ -8,7 +8,7 @@ use crate::support::database::{Server, TestDatabase, rows, try_rows};
 use crate::support::proxy::{Flow, Proxy, Trap};
 use crate::support::servers::{Mariadb, Postgres, Rabbitmq, shared_mysql_url, shared_postgres_url};
 use crate::support::wait::{PATIENCE, eventually, unique_name};
-use crate::support::{Accountant, process};
+use crate::support::{Accountant, Worker, process};
 
 use lapin::options::{BasicAckOptions, BasicGetOptions};
 use sqlx::{Connection, PgConnection};
@@ -214,4 +214,19 @@ fn the_accountant_finds_everything_that_is_wrong() {
     books.expect_row("fine", vec![some("1"), None]);
     books.expect_dead("bad");
     books.audit(&[row("fine", "1")], ["bad".to_owned()]).assert_clean();
+}
+
+#[tokio::test]
+async fn a_running_worker_takes_signals_and_shows_its_log() {
+    let config = format!(
+        "[rabbitmq]\nurl = 'amqp://127.0.0.1:{}'\n[database]\nurl = 'sqlite://test.db?mode=rwc'\n[admin]\nlisten = 'off'\n\
+         [pipelines.orders]\nqueue = 'q'\ntable = 'orders'\n",
+        process::free_port()
+    );
+    let mut worker = Worker::run(&config);
+    worker.logs("orders").await;
+    assert!(worker.alive());
+    let exit = worker.kill().await;
+    assert_eq!(exit.code, None);
+    assert!(exit.stderr.contains("orders"), "{}", exit.stderr);
 }

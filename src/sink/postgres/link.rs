@@ -87,11 +87,18 @@ impl Link {
         if cause.class == ErrorClass::SinkUnavailable {
             return cause;
         }
-        match timeout(PATIENCE, self.conn.execute("ROLLBACK")).await {
-            Ok(Ok(_)) => cause,
-            Ok(Err(error)) => lost(classify::failure(error)),
-            Err(_) => lost(Failure::new(ErrorClass::SinkUnavailable, "io", "ROLLBACK got no answer")),
-        }
+        self.undo().await.err().unwrap_or(cause)
+    }
+
+    /// Rolls back. An error of this is always `sink_unavailable`: only the connection is known to
+    /// be at fault, and the batch, written again on another one, tells what else is wrong.
+    pub async fn undo(&mut self) -> Result<(), Failure> {
+        let failure = match timeout(PATIENCE, self.conn.execute("ROLLBACK")).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => classify::failure(error),
+            Err(_) => Failure::new(ErrorClass::SinkUnavailable, "io", "ROLLBACK got no answer"),
+        };
+        Err(Failure { class: ErrorClass::SinkUnavailable, ..failure })
     }
 
     /// Says goodbye; a session that was lost gets none.
@@ -101,10 +108,4 @@ impl Link {
             timeout(PATIENCE, self.conn.close()).await.ok();
         }
     }
-}
-
-/// After a rollback without an answer only the connection is known to be at fault: the batch is
-/// written again on another one, which then tells what else is wrong.
-fn lost(failure: Failure) -> Failure {
-    Failure { class: ErrorClass::SinkUnavailable, ..failure }
 }

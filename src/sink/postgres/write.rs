@@ -1,13 +1,13 @@
 //! Writing a batch: which of its units are new, and their rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, AssertSqlSafe, PgConnection};
 
 use crate::config::IdConflict;
 use crate::error::{ErrorClass, Failure};
-use crate::message::{Outcome, Row, Unit};
+use crate::message::{LedgerEntry, Outcome, Row, Unit};
 use crate::sink::shape::{self, Group};
 use crate::sink::{Deduplication, Ledger, Target, WritePlan};
 
@@ -40,14 +40,9 @@ pub(super) async fn write(
 pub(super) async fn probe(link: &mut Link, plan: &WritePlan) -> Result<(), Failure> {
     link.begin(false).await?;
     let result = probe_statements(link.conn(), plan).await;
-    // Rolled back either way; the cause is only carried through.
-    let nothing = Failure::new(ErrorClass::Unknown, "probe", "rolled back");
     match result {
         Err(cause) => Err(link.rollback(cause).await),
-        Ok(()) => match link.rollback(nothing.clone()).await {
-            end if end == nothing => Ok(()),
-            lost => Err(lost),
-        },
+        Ok(()) => link.undo().await,
     }
 }
 
@@ -60,7 +55,9 @@ async fn probe_statements(conn: &mut PgConnection, plan: &WritePlan) -> Result<(
         let columns: Vec<usize> = (0..target.columns.len()).collect();
         let group = Group { target: nth, columns, rows: Vec::new(), units: Vec::new() };
         let sql = match plan.deduplication {
-            Deduplication::Column(key) if nth == 0 => statement::insert_new(target, &group.columns, key),
+            Deduplication::Column(key) if nth == 0 && group.columns.contains(&key) => {
+                statement::insert_new(target, &group.columns, key)
+            }
             _ => statement::insert(target, &group.columns),
         };
         sqlx::query_with(AssertSqlSafe(sql), arguments(target, &group, &[])?)
@@ -113,58 +110,66 @@ async fn enter_ids(
 ) -> Result<Vec<Outcome>, Failure> {
     let mut entries: Vec<(&str, &[u8])> = Vec::with_capacity(units.len());
     entries.extend(units.iter().filter_map(|unit| unit.ledger.as_ref()).map(|e| (e.id.as_str(), &e.body_hash[..])));
-    // In one order for everybody: two writers with the same IDs then wait and don't deadlock.
-    entries.sort_unstable();
+    // In one order for everybody: two writers with the same IDs then wait and don't deadlock. The
+    // sort is stable, so that of two units with one ID the first is the one that counts.
+    entries.sort_by_key(|entry| entry.0);
     entries.dedup_by_key(|entry| entry.0);
     let (ids, hashes): (Vec<&str>, Vec<&[u8]>) = entries.into_iter().unzip();
-    let mut fresh = insert_ids(conn, ledger, &ids, &hashes).await?;
-    let known = if fresh.len() == ids.len() { HashMap::new() } else { read_hashes(conn, ledger, &ids).await? };
+    let fresh = insert_ids(conn, ledger, &ids, &hashes).await?;
+    if fresh.is_none() && ids.len() == units.len() {
+        return Ok(vec![Outcome::Written; units.len()]);
+    }
+    let known = read_hashes(conn, ledger, &ids).await?;
+    let mut fresh: HashSet<String> = fresh.unwrap_or_else(|| ids.iter().map(|id| (*id).to_owned()).collect());
     units
         .iter()
-        .map(|unit| {
-            let Some(entry) = &unit.ledger else {
-                let message = "a message without an ID can't be told from its repetition in the ledger";
-                return Ok(Outcome::Rejected(Failure::new(ErrorClass::Mapping, "message_id", message)));
-            };
+        .map(|unit| match &unit.ledger {
             // Removed, so that an ID that comes twice in a batch is new once.
-            if fresh.remove(entry.id.as_str()).is_some() {
-                return Ok(Outcome::Written);
-            }
-            match known.get(entry.id.as_str()) {
-                Some(hash) if hash[..] == entry.body_hash || id_conflict == IdConflict::Ignore => {
-                    Ok(Outcome::Duplicate)
-                }
-                Some(_) => Ok(Outcome::Rejected(Failure::new(
-                    ErrorClass::IdConflict,
-                    "other_body",
-                    "the ledger has this message ID with another body",
-                ))),
-                None => Err(Failure::new(
-                    ErrorClass::SinkContention,
-                    "ledger_moved",
-                    "a ledger entry was deleted while it was compared",
-                )),
+            Some(entry) if fresh.remove(entry.id.as_str()) => Ok(Outcome::Written),
+            Some(entry) => repeated(entry, known.get(entry.id.as_str()), id_conflict),
+            None => {
+                let message = "a message without an ID can't be told from its repetition in the ledger";
+                Ok(Outcome::Rejected(Failure::new(ErrorClass::Mapping, "message_id", message)))
             }
         })
         .collect()
 }
 
-/// Inserts IDs in their order; those that were new come back.
+/// What a unit is whose ID the ledger had, with this hash.
+fn repeated(entry: &LedgerEntry, hash: Option<&Vec<u8>>, id_conflict: IdConflict) -> Result<Outcome, Failure> {
+    match hash {
+        Some(hash) if hash[..] == entry.body_hash || id_conflict == IdConflict::Ignore => Ok(Outcome::Duplicate),
+        Some(_) => Ok(Outcome::Rejected(Failure::new(
+            ErrorClass::IdConflict,
+            "other_body",
+            "the ledger has this message ID with another body",
+        ))),
+        None => Err(Failure::new(
+            ErrorClass::SinkContention,
+            "ledger_moved",
+            "a ledger entry was deleted while it was compared",
+        )),
+    }
+}
+
+/// Inserts IDs in their order. `None`: all were new, which is the rule and costs one row of an
+/// answer; else those that were.
 async fn insert_ids(
     conn: &mut PgConnection,
     ledger: &Ledger,
     ids: &[&str],
     hashes: &[&[u8]],
-) -> Result<HashMap<String, ()>, Failure> {
+) -> Result<Option<HashSet<String>>, Failure> {
     let sql = format!(
-        "INSERT INTO {} (pipeline, message_id, body_hash) \
+        "WITH fresh AS (INSERT INTO {} (pipeline, message_id, body_hash) \
          SELECT $1::int4, u.id, u.hash FROM UNNEST($2::text[], $3::bytea[]) AS u(id, hash) \
-         ON CONFLICT (pipeline, message_id) DO NOTHING RETURNING message_id",
+         ON CONFLICT (pipeline, message_id) DO NOTHING RETURNING message_id) \
+         SELECT CASE WHEN count(*) < cardinality($2::text[]) THEN coalesce(array_agg(message_id), '{{}}') END FROM fresh",
         statement::table(&ledger.table)
     );
     let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(ledger.pipeline).bind(ids).bind(hashes);
-    let fresh: Vec<String> = query.fetch_all(conn).await.map_err(failure)?;
-    Ok(fresh.into_iter().map(|id| (id, ())).collect())
+    let fresh: Option<Vec<String>> = query.fetch_one(conn).await.map_err(failure)?;
+    Ok(fresh.map(|fresh| fresh.into_iter().collect()))
 }
 
 async fn read_hashes(
@@ -204,7 +209,7 @@ async fn insert_by_key(
         let target = target(plan, group)?;
         if !group.columns.contains(&key) {
             let message = "a row doesn't have the column that repeats are recognised by";
-            return Err(Failure::new(ErrorClass::RowRejected, "no_key", message).column(&target.columns[key].name));
+            return Err(Failure::new(ErrorClass::RowRejected, "no_key", message));
         }
         let sql = statement::insert_new(target, &group.columns, key);
         let mut offset = 0;
@@ -232,10 +237,12 @@ async fn insert_by_key(
     Ok(written.iter().map(|written| if *written { Outcome::Written } else { Outcome::Duplicate }).collect())
 }
 
+/// The group's target; its columns are then known to be there.
 fn target<'a>(plan: &'a WritePlan, group: &Group<'_>) -> Result<&'a Target, Failure> {
-    plan.targets
-        .get(group.target)
-        .ok_or_else(|| Failure::new(ErrorClass::Unknown, "target", "a change names a table that the plan doesn't have"))
+    let fits = |target: &&Target| group.columns.last().is_none_or(|last| *last < target.columns.len());
+    plan.targets.get(group.target).filter(fits).ok_or_else(|| {
+        Failure::new(ErrorClass::Unknown, "target", "a change names a table or a column that the plan doesn't have")
+    })
 }
 
 fn arguments(target: &Target, group: &Group<'_>, rows: &[(&Row, &[u8])]) -> Result<PgArguments, Failure> {
