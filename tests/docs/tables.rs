@@ -111,37 +111,15 @@ fn every_error_class_is_explained() {
 
 #[test]
 fn every_header_of_a_dead_letter_is_explained() {
-    use dead_letter::*;
     let page = read("docs/guarantees.md");
-    let headers = [
-        ORIGINAL_EXCHANGE,
-        ORIGINAL_ROUTING_KEY,
-        REASON,
-        ID,
-        PIPELINE,
-        QUEUE,
-        TABLE,
-        CLASS,
-        CODE,
-        COLUMN,
-        ATTEMPTS,
-        FAILED_AT,
-        REPLAYS,
-        VERSION,
-        WRAPPED,
-        SWEEP,
-        ORIGINAL_USER_ID,
-        ORIGINAL_EXPIRATION,
-        ORIGINAL_CC,
-        ORIGINAL_BCC,
-    ];
-    for header in headers {
+    let source = read("src/dead_letter.rs");
+    let constants = source.lines().filter_map(|line| line.strip_prefix("pub const ")?.split_once("\"x-"));
+    let headers: Vec<String> = constants.map(|(_, rest)| format!("x-{}", rest.trim_end_matches("\";"))).collect();
+    for header in &headers {
         assert!(page.contains(&format!("`{header}`")), "{header} has no line in docs/guarantees.md");
     }
-    let declared =
-        read("src/dead_letter.rs").lines().filter(|l| l.starts_with("pub const ") && l.contains("\"x-")).count();
-    assert_eq!(headers.len(), declared, "the list of this test is not complete");
-    assert!(page.contains(&format!("at most {REASON_MAX} bytes")));
+    assert!(headers.len() >= 20 && headers.iter().any(|header| header == dead_letter::REASON), "{headers:?}");
+    assert!(page.contains(&format!("at most {} bytes", dead_letter::REASON_MAX)));
 }
 
 #[test]
