@@ -456,8 +456,7 @@ impl<S: Source> Consumer<S> {
                         tracing::warn!(
                             pipeline,
                             queue = self.context.config.dead_letter.queue,
-                            suppressed = %passed,
-                            "dead-lettered: {}",
+                            "dead-lettered: {}{passed}",
                             rejection.failure
                         );
                     }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Outcome, Unit};
-use crate::sink::{Database, Session, WritePlan};
+use crate::plan::WritePlan;
+use crate::sink::{Database, Session};
 use round::Round;
 
 /// How to write units.

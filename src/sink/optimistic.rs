@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 
-use super::{Deduplication, Ledger, Target, WritePlan};
+use crate::plan::{Deduplication, Ledger, Target, WritePlan};
 use crate::config::IdConflict;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Row, Unit};

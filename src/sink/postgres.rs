@@ -17,7 +17,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::Row;
 
-use super::{Database, Ledger, LedgerIdentity, Opening, Session, WritePlan};
+use crate::plan::{Ledger, WritePlan};
+use super::{Database, LedgerIdentity, Opening, Session};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};

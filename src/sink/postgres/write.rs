@@ -9,7 +9,7 @@ use crate::config::IdConflict;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Row, Unit};
 use crate::sink::shape::{self, Group};
-use crate::sink::{Deduplication, Ledger, Target, WritePlan};
+use crate::plan::{Deduplication, Ledger, Target, WritePlan};
 
 use super::bind::{self, Bind};
 use super::classify::failure;
