@@ -206,7 +206,8 @@ async fn tables_that_cannot_roll_back_are_refused() {
             assert_failure(session.check_privileges(&table).await, ErrorClass::SinkMisconfigured, "engine");
         }
         db.run(&db.database().ledger_ddl(&name("rabbit_sink_ledger")).replace("InnoDB", "MyISAM")).await;
-        let opened = session.open_ledger(&name("rabbit_sink_ledger"), &identity("p"), false).await;
+        let opened =
+            session.open_ledger(&name("rabbit_sink_ledger"), &identity("p"), rabbit_sink::sink::Opening::Create).await;
         assert_failure(opened, ErrorClass::SinkMisconfigured, "engine");
     })
     .await;
@@ -371,7 +372,8 @@ async fn logins_and_privileges() {
         let plan = db.plan("t", &["a", "b"], Deduplication::None).await;
         assert_failure(session.probe_write(&plan).await, ErrorClass::SinkMisconfigured, "1143");
         // Without the right to create the ledger, the DDL is in the message.
-        let opened = session.open_ledger(&name("rabbit_sink_ledger"), &identity("p"), false).await;
+        let opened =
+            session.open_ledger(&name("rabbit_sink_ledger"), &identity("p"), rabbit_sink::sink::Opening::Create).await;
         let failure = assert_failure(opened, ErrorClass::SinkMisconfigured, "1142");
         assert!(failure.message.contains("CREATE TABLE IF NOT EXISTS `rabbit_sink_ledger`"), "{failure}");
         for host in ["%", "localhost"] {

@@ -114,7 +114,6 @@ impl Settlement {
         self.unsettled
     }
 
-
     pub(super) fn unsettled_redelivered(&self) -> usize {
         self.redelivered
     }

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use sqlx::mysql::MySqlRow;
 use sqlx::{Connection, MySqlConnection, Row as _};
 
-use super::{Database, Ledger, LedgerIdentity, Session, WritePlan, optimistic};
+use super::{Database, Ledger, LedgerIdentity, Opening, Session, WritePlan, optimistic};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -83,9 +83,9 @@ impl Session for MysqlSession {
         &'a mut self,
         table: &'a TableName,
         identity: &'a LedgerIdentity,
-        adopt: bool,
+        opening: Opening,
     ) -> BoxFuture<'a, Result<Ledger, Failure>> {
-        Box::pin(self.open(table, identity, adopt))
+        Box::pin(self.open(table, identity, opening))
     }
 
     // There are no deferred constraints: nothing has to be done for `isolating`.

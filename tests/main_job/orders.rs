@@ -93,7 +93,7 @@ pub fn good(n: usize) -> (String, Vec<Option<String>>) {
     let amount = format!("{}.{:02}", n % 1_000_000, n % 100);
     let quantity = if n.is_multiple_of(3) { 9_223_372_036_854_775_807 } else { n as i64 + 1 };
     let paid = n.is_multiple_of(2);
-    let micros = n % 1_000_000;
+    let micros = 1 + n % 999_999;
     // Absent: the column's DEFAULT; null: NULL.
     let (note, stored) = match n % 3 {
         0 => (String::new(), Some("none".to_owned())),

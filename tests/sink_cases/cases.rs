@@ -225,7 +225,11 @@ pub async fn ledger_made_at_once(db: &Fresh) {
             tokio::spawn(async move {
                 let mut session = database.connect().await.unwrap();
                 let pipeline = if n % 2 == 0 { "even" } else { "odd" };
-                session.open_ledger(&name("rabbit_sink_ledger"), &identity(pipeline), rabbit_sink::sink::Opening::Create).await.unwrap().pipeline
+                session
+                    .open_ledger(&name("rabbit_sink_ledger"), &identity(pipeline), rabbit_sink::sink::Opening::Create)
+                    .await
+                    .unwrap()
+                    .pipeline
             })
         })
         .collect();
@@ -257,7 +261,11 @@ pub async fn marker(db: &Fresh) {
     session.open_ledger(&table, &other, rabbit_sink::sink::Opening::Create).await.unwrap();
     assert_eq!(db.lines("SELECT CAST(layout AS CHAR(9)) FROM rabbit_sink_ledger_pipelines").await, ["1"]);
     db.run("UPDATE rabbit_sink_ledger_pipelines SET layout = 2").await;
-    assert_failure(session.open_ledger(&table, &other, rabbit_sink::sink::Opening::Create).await, ErrorClass::SinkMisconfigured, "ledger_layout");
+    assert_failure(
+        session.open_ledger(&table, &other, rabbit_sink::sink::Opening::Create).await,
+        ErrorClass::SinkMisconfigured,
+        "ledger_layout",
+    );
     session.close().await;
 }
 

@@ -99,7 +99,10 @@ impl Fresh {
 
     pub async fn ledger(&self, pipeline: &str) -> Deduplication {
         let mut session = self.session().await;
-        let ledger = session.open_ledger(&name("rabbit_sink_ledger"), &identity(pipeline), rabbit_sink::sink::Opening::Create).await.unwrap();
+        let ledger = session
+            .open_ledger(&name("rabbit_sink_ledger"), &identity(pipeline), rabbit_sink::sink::Opening::Create)
+            .await
+            .unwrap();
         Deduplication::Ledger(ledger)
     }
 }

@@ -79,19 +79,21 @@ pub fn another_queue_or_table_is_refused_until_adopted(world: &World) -> BoxFutu
     async move {
         let mut session = world.session().await;
         let name = &world.config.ledger_table;
-        let first = session.open_ledger(name, &identity("p", "q", "t"), false).await.unwrap();
+        let first =
+            session.open_ledger(name, &identity("p", "q", "t"), rabbit_sink::sink::Opening::Create).await.unwrap();
         assert!(!first.emptied);
         for changed in [identity("p", "q2", "t"), identity("p", "q", "t2")] {
-            let failure = session.open_ledger(name, &changed, false).await.unwrap_err();
+            let failure = session.open_ledger(name, &changed, rabbit_sink::sink::Opening::Create).await.unwrap_err();
             assert_eq!((failure.class, failure.code.as_ref()), (ErrorClass::SinkMisconfigured, "ledger_identity"));
             for said in ["q", "t", &changed.queue, &changed.table.name, "--adopt"] {
                 assert!(failure.message.contains(said), "{said}: {failure}");
             }
         }
-        let adopted = session.open_ledger(name, &identity("p", "q2", "t2"), true).await.unwrap();
+        let adopted =
+            session.open_ledger(name, &identity("p", "q2", "t2"), rabbit_sink::sink::Opening::Adopt).await.unwrap();
         assert_eq!(adopted.pipeline, first.pipeline);
-        session.open_ledger(name, &identity("p", "q2", "t2"), false).await.unwrap();
-        session.open_ledger(name, &identity("p", "q", "t"), false).await.unwrap_err();
+        session.open_ledger(name, &identity("p", "q2", "t2"), rabbit_sink::sink::Opening::Create).await.unwrap();
+        session.open_ledger(name, &identity("p", "q", "t"), rabbit_sink::sink::Opening::Create).await.unwrap_err();
     }
     .boxed()
 }
@@ -102,7 +104,10 @@ pub fn a_newer_layout_is_refused(world: &World) -> BoxFuture<'_, ()> {
         world.ledger(session.as_mut(), "orders").await;
         world.execute("UPDATE rabbit_sink_ledger_pipelines SET layout = 1000").await;
         let name = &world.config.ledger_table;
-        let failure = session.open_ledger(name, &identity("orders", "q", "orders"), false).await.unwrap_err();
+        let failure = session
+            .open_ledger(name, &identity("orders", "q", "orders"), rabbit_sink::sink::Opening::Create)
+            .await
+            .unwrap_err();
         assert_eq!((failure.class, failure.code.as_ref()), (ErrorClass::SinkMisconfigured, "ledger_layout"));
         assert!(failure.message.contains("1000"), "{failure}");
     }

@@ -114,7 +114,10 @@ impl World {
     /// Opens the ledger for a pipeline that writes to `orders`.
     pub async fn ledger(&self, session: &mut dyn Session, pipeline: &str) -> Ledger {
         let identity = identity(pipeline, "q", "orders");
-        session.open_ledger(&self.config.ledger_table, &identity, false).await.expect("a ledger")
+        session
+            .open_ledger(&self.config.ledger_table, &identity, rabbit_sink::sink::Opening::Create)
+            .await
+            .expect("a ledger")
     }
 
     /// A plan that fills these columns of a table.
@@ -188,7 +191,7 @@ pub fn unit_of(id: &str, body: &str, rows: Vec<(usize, Vec<Cell>)>) -> Unit {
         .map(|(target, cells)| Change { target, operation: Operation::Insert, row: Row(cells) })
         .collect();
     let delivery = Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope };
-    Unit { delivery, ledger: Some(entry), changes }
+    Unit { delivery, ledger: Some(entry), changes, attempts: 0 }
 }
 
 /// A text cell.

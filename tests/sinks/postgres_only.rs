@@ -300,18 +300,18 @@ tests! {
         let mut session = session_as(world, &url).await;
         let ledger = world.config.ledger_table.clone();
         let who = identity("orders", "q", "orders");
-        let failure = session.open_ledger(&ledger, &who, false).await.unwrap_err();
+        let failure = session.open_ledger(&ledger, &who, rabbit_sink::sink::Opening::Create).await.unwrap_err();
         assert_eq!((failure.class, failure.code.as_ref()), (ErrorClass::SinkMisconfigured, "42501"));
         let ddl = world.database.ledger_ddl(&ledger);
         assert!(failure.message.contains(&ddl), "{failure}");
         // What it prints is what it needs, and may be run twice.
         world.execute(&ddl).await;
         world.execute(&ddl).await;
-        let failure = session.open_ledger(&ledger, &who, false).await.unwrap_err();
+        let failure = session.open_ledger(&ledger, &who, rabbit_sink::sink::Opening::Create).await.unwrap_err();
         assert!(failure.message.contains("GRANT SELECT, INSERT, DELETE ON \"rabbit_sink_ledger\""), "{failure}");
         world.execute(&format!("GRANT SELECT, INSERT, DELETE ON rabbit_sink_ledger TO {role}; \
             GRANT SELECT, INSERT ON rabbit_sink_ledger_pipelines TO {role}")).await;
-        let opened = session.open_ledger(&ledger, &who, false).await.unwrap();
+        let opened = session.open_ledger(&ledger, &who, rabbit_sink::sink::Opening::Create).await.unwrap();
         assert_eq!(session.prune(&opened, Duration::from_secs(1), 10).await.unwrap(), 0);
         forget(world, &role).await;
     }.boxed();
@@ -321,10 +321,10 @@ tests! {
         world.ledger(session.as_mut(), "orders").await;
         world.execute("ALTER TABLE rabbit_sink_ledger SET UNLOGGED").await;
         let who = identity("orders", "q", "orders");
-        let failure = session.open_ledger(&world.config.ledger_table, &who, false).await.unwrap_err();
+        let failure = session.open_ledger(&world.config.ledger_table, &who, rabbit_sink::sink::Opening::Create).await.unwrap_err();
         assert_eq!((failure.class, failure.code.as_ref()), (ErrorClass::SinkMisconfigured, "ledger_unlogged"));
         let long = table(&"x".repeat(60));
-        let failure = session.open_ledger(&long, &who, false).await.unwrap_err();
+        let failure = session.open_ledger(&long, &who, rabbit_sink::sink::Opening::Create).await.unwrap_err();
         assert_eq!((failure.class, failure.code.as_ref()), (ErrorClass::SinkMisconfigured, "ledger_name"));
     }.boxed();
 

@@ -8,7 +8,7 @@ use super::{MysqlSession, classify, quote, text_at};
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::sink::marker::{self, Marker};
-use crate::sink::{Ledger, LedgerIdentity};
+use crate::sink::{Ledger, LedgerIdentity, Opening};
 
 /// Each turns the layout with its place + 1 into the next one; `{ledger}` is the ledger's quoted
 /// name. What [`ddl`] creates is always the newest.
@@ -39,11 +39,14 @@ impl MysqlSession {
         &mut self,
         table: &TableName,
         identity: &LedgerIdentity,
-        adopt: bool,
+        opening: Opening,
     ) -> Result<Ledger, Failure> {
         self.usable()?;
         let markers = marker::table(table);
         if !self.exists(table).await? || !self.exists(&markers).await? {
+            if opening == Opening::Existing {
+                return Err(marker::missing(table));
+            }
             // The server's own lock on the names lets two processes do so at once.
             self.raw(ddl(table)).await.map_err(|failure| match failure.class {
                 ErrorClass::SinkMisconfigured => marker::not_created(table, &failure, &ddl(table)),
@@ -53,8 +56,8 @@ impl MysqlSession {
         self.check_engine(table).await?;
         self.check_engine(&markers).await?;
         self.migrate(table).await?;
-        let (found, created) = self.marker(table, identity).await?;
-        if marker::check(&found, identity, adopt)? {
+        let (found, created) = self.marker(table, identity, opening).await?;
+        if marker::check(&found, identity, opening)? {
             let adopt = format!("UPDATE {} SET queue = ?, target = ? WHERE id = ?", quote(&markers));
             sqlx::query(AssertSqlSafe(adopt))
                 .bind(&identity.queue)
@@ -116,7 +119,12 @@ impl MysqlSession {
     }
 
     /// The pipeline's marker row, made where it is missing, and whether it was made.
-    async fn marker(&mut self, table: &TableName, identity: &LedgerIdentity) -> Result<(Marker, bool), Failure> {
+    async fn marker(
+        &mut self,
+        table: &TableName,
+        identity: &LedgerIdentity,
+        opening: Opening,
+    ) -> Result<(Marker, bool), Failure> {
         let markers = quote(&marker::table(table));
         let read = format!("SELECT CAST(id AS CHAR), queue, target FROM {markers} WHERE name = ?");
         let make = format!("INSERT INTO {markers} (name, queue, target, layout) VALUES (?, ?, ?, {LAYOUT})");
@@ -133,6 +141,9 @@ impl MysqlSession {
                     Failure::new(ErrorClass::SinkMisconfigured, "ledger_layout", "the pipeline's number isn't an INT")
                 })?;
                 return Ok((Marker { id, queue: text(1)?, target: text(2)? }, created));
+            }
+            if opening == Opening::Existing {
+                return Err(marker::missing(table));
             }
             let made = sqlx::query(AssertSqlSafe(make.clone()))
                 .bind(&identity.pipeline)
