@@ -213,43 +213,41 @@ struct FakeSession {
 }
 
 impl FakeSession {
-    fn alive(&mut self) -> Result<MutexGuard<'_, State>, Failure> {
-        let mut state = self.database.state.lock().unwrap();
-        if self.broken {
-            state.violations.push("a session was used after an error that leaves its state unknown".to_owned());
-        }
-        let dead = state.reachable().is_err() || state.life != self.life;
-        if dead {
-            self.broken = true;
+    fn alive(&self) -> Result<MutexGuard<'_, State>, Failure> {
+        let state = self.database.state();
+        if state.reachable().is_err() || state.life != self.life {
             return Err(Failure::new(ErrorClass::SinkUnavailable, "io", "connection reset"));
         }
         Ok(state)
     }
 
-    async fn transaction(&mut self, units: &[&Unit]) -> Result<Vec<Outcome>, Failure> {
+    async fn transaction(&self, units: &[&Unit]) -> Result<Vec<Outcome>, Failure> {
         let slow = self.alive()?.slow;
         let mut held = self.database.held.subscribe();
         held.wait_for(|held| !held).await.ok();
         if !slow.is_zero() {
             tokio::time::sleep(slow).await;
         }
+        let (outcomes, late) = self.commit(units)?;
+        if !late.is_zero() {
+            tokio::time::sleep(late).await;
+        }
+        Ok(outcomes)
+    }
+
+    /// In one moment; also tells how long the answer takes.
+    fn commit(&self, units: &[&Unit]) -> Result<(Vec<Outcome>, Duration), Failure> {
         let mut state = self.alive()?;
         let ids = units.iter().map(|unit| unit.ledger.as_ref().unwrap().id.as_str().to_owned()).collect();
         let applied = state.apply(units);
         state.transactions.push((ids, applied.is_ok()));
         let outcomes = applied?;
         state.commit(units, &outcomes);
-        let lost = state.lost_commits > 0;
-        state.lost_commits = state.lost_commits.saturating_sub(1);
-        let late = state.late;
-        drop(state);
-        if lost {
+        if state.lost_commits > 0 {
+            state.lost_commits -= 1;
             return Err(Failure::new(ErrorClass::SinkUnavailable, "io", "COMMIT got no answer"));
         }
-        if !late.is_zero() {
-            tokio::time::sleep(late).await;
-        }
-        Ok(outcomes)
+        Ok((outcomes, state.late))
     }
 }
 
@@ -301,13 +299,15 @@ impl Session for FakeSession {
         _: bool,
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
         Box::pin(async move {
-            // Undone only by an end that leaves the session usable: a dropped future doesn't.
-            let was = std::mem::replace(&mut self.broken, false);
+            if self.broken {
+                self.database.state().violations.push("a broken session was written to".to_owned());
+            }
+            self.broken = true;
             let written = self.transaction(units).await;
-            self.broken = was
-                || written.as_ref().is_err_and(|failure| {
-                    matches!(failure.class, ErrorClass::SinkUnavailable | ErrorClass::Unknown)
-                });
+            // A future that is dropped before this line leaves it set.
+            self.broken = written.as_ref().is_err_and(|failure| {
+                matches!(failure.class, ErrorClass::SinkUnavailable | ErrorClass::Unknown)
+            });
             written
         })
     }
