@@ -152,6 +152,16 @@ pub fn open(config: &config::Database) -> Result<Arc<dyn Database>, Failure> {
     }
 }
 
+/// The connection broke, as opposed to a server that answers that it can't: only the former may
+/// be one row's doing. A full disk refuses every row for a while and must cost none.
+pub fn is_connection_lost(failure: &Failure) -> bool {
+    failure.class == crate::error::ErrorClass::SinkUnavailable
+        && matches!(
+            &*failure.code,
+            "io" | "protocol" | "57P01" | "57P02" | "08003" | "08006" | "08P01" | "2006" | "2013"
+        )
+}
+
 /// A foreign key names a row that isn't there (yet).
 pub fn is_missing_parent(failure: &Failure) -> bool {
     failure.class == crate::error::ErrorClass::RowRejected

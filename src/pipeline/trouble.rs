@@ -11,6 +11,7 @@ use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::mapping::Plan;
 use crate::message::{Outcome, Unit};
+use crate::plan::{Deduplication, WritePlan};
 use crate::policy::{Action, Stage, decide};
 use crate::rabbitmq::Source;
 use crate::retry::Backoff;
@@ -126,6 +127,18 @@ impl Trouble {
     }
 }
 
+/// Whether units of one plan can be written by the other. That the ledger is empty, as it is
+/// before the first batch, is no difference.
+fn same_plan(one: &WritePlan, other: &WritePlan) -> bool {
+    let deduplication = match (&one.deduplication, &other.deduplication) {
+        (Deduplication::Ledger(one), Deduplication::Ledger(other)) => {
+            one.table == other.table && one.pipeline == other.pipeline
+        }
+        (one, other) => one == other,
+    };
+    deduplication && one.targets == other.targets && one.id_conflict == other.id_conflict
+}
+
 impl<S: Source> Consumer<S> {
     pub(super) fn answered(&mut self, answer: Answer) -> Option<End> {
         match answer {
@@ -220,7 +233,7 @@ impl<S: Source> Consumer<S> {
             return self.checked_in_storm(checked);
         };
         match checked {
-            Ok(prepared) if prepared.table == self.table && prepared.plan.write == self.plan.write => {
+            Ok(prepared) if prepared.table == self.table && same_plan(&prepared.plan.write, &self.plan.write) => {
                 // The setup is right: after a pause it was mended, otherwise a row is at fault.
                 let mended = trouble.state.take().is_some();
                 trouble.change_how(if mended { How::Together } else { How::Isolate });

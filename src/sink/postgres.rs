@@ -17,12 +17,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::Row;
 
-use crate::plan::{Ledger, WritePlan};
 use super::{Database, LedgerIdentity, Opening, Session};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Outcome, Unit};
+use crate::plan::{Ledger, WritePlan};
 
 use classify::failure;
 use link::Link;

@@ -8,7 +8,7 @@ use rabbit_sink::config::IdConflict;
 use rabbit_sink::error::ErrorClass;
 use rabbit_sink::message::{Cell, Outcome, Unit};
 use rabbit_sink::plan::{Deduplication, WritePlan};
-use rabbit_sink::sink::{Session};
+use rabbit_sink::sink::Session;
 
 // One list of tests, in two files.
 pub use super::exercise_around::*;

@@ -10,7 +10,7 @@ use rabbit_sink::config::Secret;
 use rabbit_sink::error::ErrorClass;
 use rabbit_sink::message::{Cell, Unit};
 use rabbit_sink::plan::{Deduplication, WritePlan};
-use rabbit_sink::sink::{Session};
+use rabbit_sink::sink::Session;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 

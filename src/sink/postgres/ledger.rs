@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
-use crate::plan::{Ledger};
+use crate::plan::Ledger;
 use crate::sink::{LedgerIdentity, Opening, marker};
 
 use super::classify::failure;

@@ -7,8 +7,8 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::{SqliteSession, classify, quote, schema_of};
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
+use crate::plan::Ledger;
 use crate::sink::marker::{self, Marker};
-use crate::plan::{Ledger};
 use crate::sink::{LedgerIdentity, Opening, datetime_text};
 
 /// Each turns the layout with its place + 1 into the next one; `{ledger}` is the ledger's quoted
