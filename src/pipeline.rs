@@ -127,7 +127,10 @@ impl<S: Source> Consumer<S> {
     ) -> Self {
         let pace = Pace::new(&context.config);
         let writer = Writer::new(Arc::clone(&context.database), &context.database_config);
-        let mut storm = context.storm.watch();
+        let (mut shutdown, mut storm) = (shutdown, context.storm.watch());
+        if *shutdown.borrow() != Phase::Run {
+            shutdown.mark_changed();
+        }
         if storm.borrow().is_some() {
             // It began between the checks and now: it is news all the same.
             storm.mark_changed();
@@ -536,7 +539,7 @@ impl<S: Source> Consumer<S> {
         let (state, _) = self.current_state();
         let stuck = matches!(state, State::Holding | State::Paused);
         let paced = self.pace.next_batch().is_some_and(|at| at > Instant::now());
-        let done = self.cancelled && self.trouble.is_none() && (self.batcher.is_empty() || paced);
+        let done = self.trouble.is_none() && (paced || (self.cancelled && self.batcher.is_empty()));
         (stuck || done).then_some(End::Stopped)
     }
 

@@ -31,6 +31,7 @@ enum Step {
 pub(super) struct Trouble {
     units: Vec<Unit>,
     how: How,
+    since: Instant,
     failure: Failure,
     /// How often it has failed in this way.
     failures: u32,
@@ -54,6 +55,7 @@ impl Trouble {
         Trouble {
             units: Vec::new(),
             how,
+            since: Instant::now(),
             failure,
             failures: 0,
             step: Step::Write,
@@ -168,6 +170,9 @@ impl<S: Source> Consumer<S> {
             status.commit_duration.observe(took.as_secs_f64());
         }
         let now = Instant::now();
+        if left.is_empty() {
+            self.trouble_over(now);
+        }
         let mut decided: Vec<Decided> =
             std::mem::take(&mut self.writer.refused).into_iter().map(Decided::refused).collect();
         decided.extend(settled.into_iter().map(|(unit, outcome)| Decided::unit(unit, outcome)));
@@ -181,10 +186,16 @@ impl<S: Source> Consumer<S> {
             }
         }
         self.conclude(decided);
-        match failure {
-            Some(failure) if !left.is_empty() => self.in_trouble(left, how, failure),
-            Some(_) | None => self.trouble = None,
+        if let Some(failure) = failure.filter(|_| !left.is_empty()) {
+            self.in_trouble(left, how, failure);
         }
+    }
+
+    fn trouble_over(&mut self, now: Instant) {
+        let Some(trouble) = self.trouble.take() else { return };
+        // Parents couldn't be written, nor children be tried again: that time doesn't count.
+        let lasted = now.duration_since(trouble.since);
+        self.parked.iter_mut().for_each(|parked| parked.deadline += lasted);
     }
 
     /// Keeps a child for its parent, or returns it when it has waited long enough.

@@ -119,6 +119,19 @@ impl Broker {
         queue.ready.is_empty() && queue.unacked() == 0
     }
 
+    pub(super) fn ready(&self) -> usize {
+        self.queue().ready.len()
+    }
+
+    pub(super) fn acked(&self) -> usize {
+        self.queue().acked
+    }
+
+    /// How many channels had messages to give back.
+    pub(super) fn returns(&self) -> u32 {
+        self.queue().returns
+    }
+
     /// The highest delivery count in the queue.
     pub(super) fn most_returned(&self) -> u32 {
         let queue = self.queue();

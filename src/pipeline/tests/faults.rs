@@ -30,7 +30,7 @@ async fn a_locked_row_costs_its_neighbours_a_moment_only() {
     let _consumer = rig.start();
     rig.until("the others are written", |rig| rig.database.ids().len() == 9).await;
     tokio::time::sleep(Duration::from_secs(120)).await;
-    assert_eq!((rig.broker.queue().acked, rig.dead.len()), (9, 0));
+    assert_eq!((rig.broker.acked(), rig.dead.len()), (9, 0));
     rig.database.state().locked.clear();
     rig.until_queue_empty().await;
     rig.assert_clean();
@@ -63,7 +63,7 @@ async fn away_means_that_reading_stops_and_nothing_is_acked() {
     rig.publish_good(0..500);
     rig.until_state(State::Holding).await;
     tokio::time::sleep(Duration::from_secs(300)).await;
-    assert_eq!(rig.broker.queue().acked, 0);
+    assert_eq!(rig.broker.acked(), 0);
     assert_eq!(rig.broker.queue().most_unacked, 20);
     assert!(rig.context.status.unsettled() <= 20);
     assert!(rig.context.status.deliveries.get() <= 20, "more was taken than one batch in hand and one collected");
@@ -71,7 +71,7 @@ async fn away_means_that_reading_stops_and_nothing_is_acked() {
     rig.until_queue_empty().await;
     rig.assert_clean();
     assert_eq!(rig.database.ids().len(), 500);
-    assert_eq!(rig.broker.queue().returns, 0);
+    assert_eq!(rig.broker.returns(), 0);
     rig.until_state(State::Running).await;
 }
 
@@ -98,11 +98,11 @@ async fn misconfigured_pauses_and_goes_on_when_mended() {
     assert!(rig.state().1.unwrap().contains("table orders is missing"));
     rig.publish_good(5..50);
     tokio::time::sleep(Duration::from_secs(200)).await;
-    assert_eq!((rig.broker.queue().acked, rig.dead.len(), rig.context.status.deliveries.get()), (0, 0, 5));
+    assert_eq!((rig.broker.acked(), rig.dead.len(), rig.context.status.deliveries.get()), (0, 0, 5));
     rig.database.state().misconfigured = false;
     rig.until_queue_empty().await;
     rig.assert_clean();
-    assert_eq!((rig.database.ids().len(), rig.broker.queue().returns), (50, 0));
+    assert_eq!((rig.database.ids().len(), rig.broker.returns()), (50, 0));
     rig.until_state(State::Running).await;
 }
 

@@ -62,7 +62,7 @@ async fn while_dead_letters_are_refused() {
     rig.publish_good(1..5);
     let consumer = rig.start();
     assert_gives_back(&rig, consumer, Instant::now(), Duration::from_millis(10)).await;
-    assert_eq!(rig.broker.queue().acked, 4);
+    assert_eq!(rig.broker.acked(), 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,7 +25,7 @@ async fn a_bad_row_costs_no_good_row() {
     rig.publish_good(21..30);
     rig.publish("30", "broken");
     let _consumer = rig.start();
-    assert_only_dead(&rig, 29, &[("20", "22001"), ("30", "json")]).await;
+    assert_only_dead(&rig, 29, &[("20", "22001"), ("30", "not_json")]).await;
     let classes: Vec<ErrorClass> = rig.dead.state().letters.iter().map(|letter| letter.class).collect();
     assert!(classes.contains(&ErrorClass::RowRejected) && classes.contains(&ErrorClass::Decode));
     let attempts = |id: &str| rig.dead.state().letters.iter().find(|letter| letter.id == id).unwrap().attempts;
@@ -39,7 +39,7 @@ async fn a_batch_of_bad_rows_alone_is_settled_too() {
     rig.publish("0", "bad");
     rig.publish("1", "broken");
     let _consumer = rig.start();
-    assert_only_dead(&rig, 0, &[("0", "22001"), ("1", "json")]).await;
+    assert_only_dead(&rig, 0, &[("0", "22001"), ("1", "not_json")]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,7 +60,7 @@ async fn an_empty_ledger_is_no_changed_plan() {
     rig.database.state().emptied = true;
     rig.publish("0", "policy");
     assert_only_dead(&rig, 0, &[("0", "42501")]).await;
-    assert_eq!(rig.broker.queue().returns, 0);
+    assert_eq!(rig.broker.returns(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +91,7 @@ async fn unknown_errors_of_everything_are_held() {
     rig.publish_good(0..20);
     rig.until_state(State::Holding).await;
     tokio::time::sleep(Duration::from_secs(300)).await;
-    assert_eq!((rig.dead.len(), rig.broker.queue().acked), (0, 0));
+    assert_eq!((rig.dead.len(), rig.broker.acked()), (0, 0));
     rig.database.state().unknown = false;
     assert_only_dead(&rig, 20, &[]).await;
 }
@@ -141,7 +141,7 @@ async fn a_full_disk_costs_no_message_although_probes_fit() {
     rig.publish_good(0..20);
     rig.until_state(State::Holding).await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!((rig.dead.len(), rig.broker.queue().acked), (0, 0));
+    assert_eq!((rig.dead.len(), rig.broker.acked()), (0, 0));
     rig.database.state().full = false;
     assert_only_dead(&rig, 20, &[]).await;
 }
@@ -216,7 +216,7 @@ async fn a_known_id_with_another_body_is_a_conflict_unless_the_config_ignores_it
         rig.publish("1", "good");
         rig.broker.publish(message("1", body("1", "other")));
         rig.start();
-        rig.until("both are settled", |rig| rig.broker.queue().acked == 2).await;
+        rig.until("both are settled", |rig| rig.broker.acked() == 2).await;
         assert_eq!((rig.database.ids().len(), rig.dead.len()), (1, dead));
     }
 }
@@ -232,7 +232,7 @@ async fn a_dead_letter_that_is_refused_is_not_acked_and_reading_stops() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     rig.publish_good(4..10);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!((rig.broker.queue().acked, rig.database.ids().len()), (3, 3));
+    assert_eq!((rig.broker.acked(), rig.database.ids().len()), (3, 3));
     rig.dead.state().away = false;
     assert_only_dead(&rig, 9, &[("0", "22001")]).await;
     assert_eq!(rig.state().0, State::Running);

@@ -12,7 +12,7 @@ async fn an_ack_comes_after_the_commit() {
     rig.publish_good(0..10);
     let _consumer = rig.start();
     tokio::time::sleep(Duration::from_millis(1900)).await;
-    assert_eq!((rig.database.ids().len(), rig.broker.queue().acked), (0, 0));
+    assert_eq!((rig.database.ids().len(), rig.broker.acked()), (0, 0));
     rig.until_queue_empty().await;
     rig.assert_clean();
     assert_eq!(rig.database.ids().len(), 10);
@@ -52,7 +52,7 @@ async fn a_prefix_is_acked_at_once_and_what_is_behind_a_stuck_one_singly() {
     rig.publish("3", "child of 100");
     rig.publish_good(4..7);
     let _consumer = rig.start();
-    rig.until("all but the child are acked", |rig| rig.broker.queue().acked == 6).await;
+    rig.until("all but the child are acked", |rig| rig.broker.acked() == 6).await;
     {
         let queue = rig.broker.queue();
         assert_eq!(queue.acks, [(3, true), (5, false), (6, false), (7, false)]);
