@@ -4,5 +4,6 @@
 
 mod support;
 
+mod faults_database;
 mod main_job;
 mod smoke;
