@@ -127,6 +127,14 @@ impl<S: Source> Consumer<S> {
     ) -> Self {
         let pace = Pace::new(&context.config);
         let writer = Writer::new(Arc::clone(&context.database), &context.database_config);
+        let (mut shutdown, mut storm) = (shutdown, context.storm.watch());
+        if *shutdown.borrow() != Phase::Run {
+            shutdown.mark_changed();
+        }
+        if storm.borrow().is_some() {
+            // It began between the checks and now: it is news all the same.
+            storm.mark_changed();
+        }
         Consumer {
             index,
             plan: Arc::clone(&prepared.plan),
@@ -141,7 +149,7 @@ impl<S: Source> Consumer<S> {
             parked: Vec::new(),
             held: Vec::new(),
             orders: context.status.orders(),
-            storm: context.storm.watch(),
+            storm,
             shutdown,
             draining: false,
             cancelled: false,
@@ -183,6 +191,7 @@ impl<S: Source> Consumer<S> {
         if let (Some(emptiness), false) = (&self.context.emptiness, matches!(end, End::Drained)) {
             emptiness.vote(self.index, false);
         }
+        self.context.storm.forget(self.letters.unpublished().map(|rejection| rejection.failure.cause()));
         let tags = self.settlement.outstanding_tags();
         self.source.give_back(tags).await;
         end
@@ -198,8 +207,9 @@ impl<S: Source> Consumer<S> {
             Ok(()) = self.storm.changed() => Event::Storm,
             answer = self.writer.answer() => Event::Writer(answer),
             answer = self.letters.answer() => Event::Letters(answer),
-            () = tokio::time::sleep_until(wake) => Event::Timer,
             event = self.source.next(), if reading => Event::Source(event),
+            // Last: what is due is looked at after every event, and time must not keep anything else from happening.
+            () = tokio::time::sleep_until(wake) => Event::Timer,
         }
     }
 
@@ -207,37 +217,41 @@ impl<S: Source> Consumer<S> {
     fn can_read(&self) -> bool {
         let stopped =
             self.storm_on() || self.letters.failing() || self.trouble.as_ref().is_some_and(Trouble::stops_reading);
-        !stopped && !self.cancelled && !self.batcher.is_full()
+        let room = self.settlement.unsettled_bytes() < self.context.config.limits.max_unacked_bytes;
+        room && !stopped && !self.cancelled && !self.batcher.is_full()
     }
 
     fn storm_on(&self) -> bool {
         self.storm.borrow().is_some()
     }
 
+    /// When something becomes due by time alone. Only what [`Consumer::advance`] would do then may
+    /// stand here: a time that has passed and changes nothing would turn the loop without end.
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
-        let batch = match (self.writer.busy() || self.trouble.is_some(), self.batcher.due()) {
-            (false, Some(due)) => Some(self.pace.next_batch().map_or(due, |at| at.max(due))),
-            (true, _) | (false, None) => None,
+        let writing = if self.writer.busy() { None } else { self.next_job() };
+        let busy = self.writer.busy() || self.letters.busy();
+        let hold = self.settlement.oldest().filter(|_| !busy).map(|oldest| oldest + self.context.config.retry.hold);
+        let asking = self.context.emptiness.is_some() && self.settlement.is_empty() && !self.draining;
+        let idle = asking.then(|| self.idle_since.map_or(now, |since| since + emptiness::ASK_EVERY));
+        [writing, hold, idle, self.settlement.due(), self.letters.due()]
+            .into_iter()
+            .flatten()
+            .fold(now + TURN, Instant::min)
+    }
+
+    /// When the idle writer gets a job, as [`Consumer::start_writing`] gives them.
+    fn next_job(&self) -> Option<Instant> {
+        if let Some(trouble) = &self.trouble {
+            return Some(trouble.at);
+        }
+        let parked = self.parked.iter().map(|parked| parked.next).min();
+        let other = if self.storm_on() {
+            self.next_storm_check
+        } else {
+            self.batcher.due().map(|due| self.pace.next_batch().map_or(due, |at| at.max(due)))
         };
-        let trouble = self.trouble.as_ref().map(|trouble| trouble.at).filter(|_| !self.writer.busy());
-        let parked = self.parked.iter().map(|parked| parked.next).min().filter(|_| !self.writer.busy());
-        let hold = self.settlement.oldest().map(|oldest| oldest + self.context.config.retry.hold);
-        let asking = self.context.emptiness.is_some() && self.settlement.is_empty();
-        let idle = asking.then(|| self.idle_since.map_or(now, |since| (since + emptiness::ASK_EVERY).max(now)));
-        [
-            batch,
-            trouble,
-            parked,
-            hold.map(|at| at.max(now + Duration::from_millis(5))),
-            idle,
-            self.settlement.due(),
-            self.letters.due(),
-            self.next_storm_check,
-        ]
-        .into_iter()
-        .flatten()
-        .fold(now + TURN, Instant::min)
+        parked.into_iter().chain(other).min()
     }
 
     async fn apply(&mut self, event: Event) -> Option<End> {
@@ -456,8 +470,7 @@ impl<S: Source> Consumer<S> {
                         tracing::warn!(
                             pipeline,
                             queue = self.context.config.dead_letter.queue,
-                            suppressed = %passed,
-                            "dead-lettered: {}",
+                            "dead-lettered: {}{passed}",
                             rejection.failure
                         );
                     }
@@ -470,7 +483,7 @@ impl<S: Source> Consumer<S> {
                 }
             }
         }
-        self.letters.answered(now);
+        self.letters.answered();
         settled.into_iter().for_each(|tag| self.settle(tag));
     }
 
@@ -485,10 +498,7 @@ impl<S: Source> Consumer<S> {
         }
         match resume {
             Resume::Retry => self.context.storm.clear(),
-            Resume::DeadLetter => {
-                self.context.storm.accept();
-                std::mem::take(&mut self.held).into_iter().for_each(|rejection| self.letters.add(rejection));
-            }
+            Resume::DeadLetter => self.context.storm.accept(),
         }
         None
     }
@@ -499,8 +509,12 @@ impl<S: Source> Consumer<S> {
             return self.context.emptiness.is_some().then(|| End::Paused(self.current_state().1.unwrap_or_default()));
         }
         self.next_storm_check = None;
-        // Cleared, not accepted: what is held is tried again from the queue.
-        (!self.held.is_empty()).then_some(End::StormOver)
+        if self.context.storm.accepted() {
+            std::mem::take(&mut self.held).into_iter().for_each(|rejection| self.letters.add(rejection));
+            return None;
+        }
+        // Cleared: what is held is tried again from the queue, by a plan for the table as it is now.
+        Some(End::StormOver)
     }
 
     async fn shutdown_asked(&mut self) -> Option<End> {
@@ -516,11 +530,16 @@ impl<S: Source> Consumer<S> {
         }
     }
 
-    /// Draining ends when everything in hand is settled, or at once where it can't be.
+    /// Draining ends when everything in hand is settled, or at once where it can't be: what waits
+    /// for a database, a parent's row or its turn under a rate limit goes back to the broker.
     fn drained_or_stuck(&self) -> Option<End> {
+        if self.writer.busy() || self.letters.busy() {
+            return None;
+        }
         let (state, _) = self.current_state();
-        let stuck = matches!(state, State::Holding | State::Paused) && !self.writer.busy();
-        let done = self.cancelled && self.batcher.is_empty() && self.settlement.is_empty();
+        let stuck = matches!(state, State::Holding | State::Paused);
+        let paced = self.pace.next_batch().is_some_and(|at| at > Instant::now());
+        let done = self.trouble.is_none() && (paced || (self.cancelled && self.batcher.is_empty()));
         (stuck || done).then_some(End::Stopped)
     }
 
@@ -575,3 +594,6 @@ impl Decided {
         Decided { delivery: unit.delivery, outcome, attempts: unit.attempts }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -195,7 +195,12 @@ impl Keeper {
 
     /// From checks to the end of one subscription.
     async fn live(&mut self) -> Result<End, Obstacle> {
-        let prepared = self.prepare().await?;
+        let mut stopping = self.shutdown.clone();
+        // Nothing is held yet: a signal needn't wait until a database has answered.
+        let prepared = tokio::select! {
+            prepared = self.prepare() => prepared?,
+            () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
+        };
         if let Some(cause) = self.context.storm.active() {
             if self.table.as_ref().is_none_or(|table| *table == prepared.table) {
                 self.table = Some(prepared.table);
@@ -212,7 +217,7 @@ impl Keeper {
         let consumer =
             Consumer::new(Arc::clone(&self.context), self.index, &prepared, source, letters, self.shutdown.clone());
         let end = consumer.run().await;
-        // What came meanwhile was the consumer's: taken up later it would end another pause.
+        // The consumer has followed all orders so far. An old one must not end the next storm.
         self.orders.mark_unchanged();
         // A subscription that has held for a while starts the waits over.
         if started.elapsed() > self.context.config.retry.max {

@@ -9,8 +9,16 @@ use std::time::Duration;
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Outcome, Unit};
-use crate::sink::{Database, Session, WritePlan};
+use crate::plan::WritePlan;
+use crate::policy::CONNECTION_LOSSES;
+use crate::sink::{Database, Session, is_connection_lost};
 use round::Round;
+use tokio::time::Instant;
+
+/// How long a search for the row that breaks connections waits for the server to come back.
+const RECOVERY: Duration = Duration::from_secs(10);
+/// So many contended units in one job are tried before the rest waits.
+const CONTENDED_AT_ONCE: u32 = 3;
 
 /// How to write units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,52 +90,57 @@ impl Writer {
         Ok(())
     }
 
+    /// A unit that meets contention doesn't keep the others waiting, unless too many do.
     async fn one_by_one(&mut self, plan: &WritePlan, round: &mut Round, leaders: &[usize]) -> Result<(), Failure> {
+        let mut contended = Contended::default();
         for &at in leaders {
             match self.transaction(plan, &round.pick(&[at]), true).await {
                 Ok(outcomes) => round.decide(&[at], outcomes),
                 Err(failure) if failure.class == ErrorClass::RowRejected => round.refuse(at, failure),
-                Err(failure) => return Err(failure),
+                Err(failure) => contended.meet(failure)?,
             }
         }
-        Ok(())
+        contended.end()
     }
 
     /// Bisection. Each failure that may be a row's own splits its range; a range of one is at
     /// fault alone.
     async fn isolate(&mut self, plan: &WritePlan, round: &mut Round, leaders: Vec<usize>) -> Result<(), Failure> {
         let mut ranges = vec![leaders];
-        let mut suspects: Vec<(usize, Failure)> = Vec::new();
+        let mut suspects = Vec::new();
+        let mut unavailable = None;
+        let mut contended = Contended::default();
         let mut losses = 0;
-        let mut passed = false;
         while let Some(range) = ranges.pop() {
             let failure = match self.transaction(plan, &round.pick(&range), true).await {
                 Ok(outcomes) => {
-                    passed = true;
                     losses = 0;
                     round.decide(&range, outcomes);
                     continue;
                 }
                 Err(failure) => failure,
             };
-            let lost = failure.class == ErrorClass::SinkUnavailable;
-            if failure.class == ErrorClass::SinkContention {
-                return Err(failure);
-            }
-            if lost {
+            let class = failure.class;
+            if class == ErrorClass::SinkUnavailable {
                 // Only while fresh connections work can the row be what breaks them.
-                self.probe(plan).await?;
+                self.probe_after_loss(plan).await?;
             }
             match range.as_slice() {
-                [at] if failure.class == ErrorClass::RowRejected => round.refuse(*at, failure),
-                [_] if lost && losses + 1 < crate::policy::CONNECTION_LOSSES => {
+                [at] if class == ErrorClass::RowRejected => round.refuse(*at, failure),
+                [_] if class == ErrorClass::SinkContention => contended.meet(failure)?,
+                _ if class == ErrorClass::SinkContention => return Err(failure),
+                [_] if class == ErrorClass::SinkUnavailable && !is_connection_lost(&failure) => {
+                    unavailable = Some(failure);
+                }
+                [_] if class == ErrorClass::SinkUnavailable && losses + 1 < CONNECTION_LOSSES => {
                     losses += 1;
                     ranges.push(range);
                 }
-                [at] => {
+                [at] if class == ErrorClass::SinkUnavailable => {
                     losses = 0;
-                    suspects.push((*at, failure));
+                    round.reject(*at, lost_with(failure));
                 }
+                [at] => suspects.push(*at),
                 _ => {
                     let mut first = range;
                     let second = first.split_off(first.len() / 2);
@@ -136,17 +149,50 @@ impl Writer {
                 }
             }
         }
+        self.convict(plan, round, suspects).await?;
+        match unavailable {
+            Some(failure) => Err(failure),
+            None => contended.end(),
+        }
+    }
+
+    /// A row is at fault for an error that may be the database's only if it fails while the
+    /// database takes writes: before it and after it.
+    async fn convict(&mut self, plan: &WritePlan, round: &mut Round, suspects: Vec<usize>) -> Result<(), Failure> {
         if suspects.is_empty() {
             return Ok(());
         }
-        // A row is at fault for an error that we don't know only if the database takes others.
-        if !passed {
+        self.probe(plan).await?;
+        let mut guilty = Vec::new();
+        for at in suspects {
+            match self.transaction(plan, &round.pick(&[at]), true).await {
+                Ok(outcomes) => round.decide(&[at], outcomes),
+                Err(failure) => match failure.class {
+                    ErrorClass::SinkContention | ErrorClass::SinkUnavailable => return Err(failure),
+                    ErrorClass::RowRejected => round.refuse(at, failure),
+                    _ => guilty.push((at, failure)),
+                },
+            }
+        }
+        if !guilty.is_empty() {
             self.probe(plan).await?;
         }
-        for (at, failure) in suspects {
-            round.reject(at, suspect_alone(failure));
-        }
+        guilty.into_iter().for_each(|(at, failure)| round.reject(at, failure));
         Ok(())
+    }
+
+    /// A server that a row has crashed needs a moment to come back. Giving up at once would start
+    /// the search for that row anew each time, and it would never end.
+    async fn probe_after_loss(&mut self, plan: &WritePlan) -> Result<(), Failure> {
+        let until = Instant::now() + RECOVERY;
+        loop {
+            match self.probe(plan).await {
+                Err(failure) if failure.class == ErrorClass::SinkUnavailable && Instant::now() < until => {
+                    tokio::time::sleep(RECOVERY / 20).await;
+                }
+                probed => return probed,
+            }
+        }
     }
 
     /// One transaction within its deadline. The session doesn't outlive an error that leaves its
@@ -207,11 +253,35 @@ fn overdue(message: &'static str) -> Failure {
     Failure::new(ErrorClass::SinkUnavailable, "deadline", message)
 }
 
-/// What a lone suspect is dead-lettered as.
-fn suspect_alone(failure: Failure) -> Failure {
-    if failure.class != ErrorClass::SinkUnavailable {
-        return failure;
-    }
+/// What a row is dead-lettered as that loses its connection each time.
+fn lost_with(failure: Failure) -> Failure {
     let message = "the database closes the connection whenever this message is written";
     Failure { detail: failure.detail, ..Failure::new(ErrorClass::RowRejected, "connection_lost", message) }
 }
+
+/// Single units that somebody else's locks keep from being written.
+#[derive(Debug, Default)]
+struct Contended {
+    met: u32,
+    last: Option<Failure>,
+}
+
+impl Contended {
+    /// Each one waits for the server's lock timeout: after a few of them the others wait, too.
+    /// Whatever isn't contention ends the job.
+    fn meet(&mut self, failure: Failure) -> Result<(), Failure> {
+        self.met += 1;
+        if failure.class != ErrorClass::SinkContention || self.met == CONTENDED_AT_ONCE {
+            return Err(failure);
+        }
+        self.last = Some(failure);
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        self.last.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,8 @@ impl<S: Source> Consumer<S> {
             return None;
         }
         if self.idle_since.is_some_and(|since| now < since + ASK_EVERY) {
-            return emptiness.agreed().then_some(End::Drained);
+            // Others may have voted since, but what they gave back may be on its way to us.
+            return None;
         }
         self.idle_since = Some(now);
         let ready = match self.source.ready().await {

@@ -100,11 +100,16 @@ impl Letters {
     }
 
     /// All answers of a job were taken.
-    pub(super) fn answered(&mut self, _now: Instant) {
+    pub(super) fn answered(&mut self) {
         if self.failure.is_none() {
             self.next = None;
             self.backoff.reset();
         }
+    }
+
+    /// Those that no answer has been heard of, the ones in hand left out.
+    pub(super) fn unpublished(&self) -> impl Iterator<Item = &Rejection> {
+        self.waiting.iter()
     }
 
     pub(super) fn busy(&self) -> bool {

@@ -29,9 +29,12 @@ impl Pace {
         let certain = config.limits.max_unacked_bytes / config.limits.max_body.max(1);
         let first = u16::try_from(certain).unwrap_or(u16::MAX).clamp(1, FIRST_PREFETCH);
         let rate = f64::from(config.limits.max_rows_per_second) / f64::from(config.consumers);
+        // What is taken must have its turn well before it would have to be given back.
+        let in_time = if rate > 0.0 { rate * config.retry.hold.as_secs_f64() / 2.0 } else { f64::INFINITY };
+        let most = config.prefetch.min(in_time.min(f64::from(u16::MAX)) as u16).max(1);
         Pace {
-            current: first.min(config.prefetch),
-            most: config.prefetch,
+            current: first.min(most),
+            most,
             max_unacked_bytes: config.limits.max_unacked_bytes,
             mean: 0.0,
             seen: 0,
@@ -62,7 +65,8 @@ impl Pace {
         let wanted = fits.clamp(1, self.most);
         let wider = wanted >= self.current.saturating_mul(2) || (wanted == self.most && wanted > self.current);
         let widen = wider && self.seen >= u32::from(self.current);
-        let narrow = wanted < self.current / 2 || (wanted == 1 && self.current > 1);
+        // A little too much is worth no new subscription.
+        let narrow = wanted < self.current - self.current / 4;
         if !(widen || narrow) {
             return None;
         }

@@ -114,6 +114,10 @@ impl Settlement {
         self.unsettled
     }
 
+    pub(super) fn unsettled_bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn unsettled_redelivered(&self) -> usize {
         self.redelivered
     }
@@ -155,7 +159,7 @@ mod tests {
         }
         assert_eq!(settlement.acks(Instant::now(), false), [Ack { tag: 3, multiple: true }]);
         assert_eq!(settlement.acks(Instant::now(), false), []);
-        assert_eq!((settlement.unsettled(), settlement.bytes), (2, 20));
+        assert_eq!((settlement.unsettled(), settlement.unsettled_bytes()), (2, 20));
     }
 
     #[tokio::test(start_paused = true)]

@@ -85,8 +85,26 @@ impl Storm {
     /// The pause is over and messages of its cause are dead-lettered, as long as they come so thick.
     pub(crate) fn accept(&self) {
         let mut window = self.window();
-        window.accepted = self.active.borrow().clone();
+        // Every consumer hears the order; the first one ends the storm, and the others change nothing.
+        if let Some(cause) = self.active.borrow().clone() {
+            window.accepted = Some(cause);
+        }
         self.active.send_if_modified(|active| active.take().is_some());
+    }
+
+    /// Somebody has accepted the last storm, and it still lasts.
+    pub(crate) fn accepted(&self) -> bool {
+        self.window().accepted.is_some()
+    }
+
+    /// Rejections that were counted and go back to the queue without a dead letter: they will be
+    /// counted when they come again. Without this, a few bad messages that a dead-letter queue
+    /// doesn't take would add up to a storm.
+    pub(crate) fn forget(&self, causes: impl Iterator<Item = Cause>) {
+        let mut window = self.window();
+        if self.active.borrow().is_none() && window.accepted.is_none() {
+            causes.for_each(|cause| window.forget(cause));
+        }
     }
 }
 
@@ -110,6 +128,16 @@ impl Window {
         {
             self.accepted = None;
         }
+    }
+
+    fn forget(&mut self, cause: Cause) {
+        let cause = Some(cause);
+        let Some(at) = self.last.iter().rposition(|outcome| *outcome == cause) else { return };
+        self.last.remove(at);
+        if let Some(count) = cause.as_ref().and_then(|cause| self.counts.get_mut(cause)) {
+            *count -= 1;
+        }
+        self.counts.retain(|_, count| *count > 0);
     }
 
     fn is_storm(&self, cause: &Cause) -> bool {

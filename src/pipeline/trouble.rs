@@ -11,6 +11,7 @@ use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::mapping::Plan;
 use crate::message::{Outcome, Unit};
+use crate::plan::{Deduplication, WritePlan};
 use crate::policy::{Action, Stage, decide};
 use crate::rabbitmq::Source;
 use crate::retry::Backoff;
@@ -30,6 +31,7 @@ enum Step {
 pub(super) struct Trouble {
     units: Vec<Unit>,
     how: How,
+    since: Instant,
     failure: Failure,
     /// How often it has failed in this way.
     failures: u32,
@@ -53,6 +55,7 @@ impl Trouble {
         Trouble {
             units: Vec::new(),
             how,
+            since: Instant::now(),
             failure,
             failures: 0,
             step: Step::Write,
@@ -126,6 +129,18 @@ impl Trouble {
     }
 }
 
+/// Whether units of one plan can be written by the other. That the ledger is empty, as it is
+/// before the first batch, is no difference.
+fn same_plan(one: &WritePlan, other: &WritePlan) -> bool {
+    let deduplication = match (&one.deduplication, &other.deduplication) {
+        (Deduplication::Ledger(one), Deduplication::Ledger(other)) => {
+            one.table == other.table && one.pipeline == other.pipeline
+        }
+        (one, other) => one == other,
+    };
+    deduplication && one.targets == other.targets && one.id_conflict == other.id_conflict
+}
+
 impl<S: Source> Consumer<S> {
     pub(super) fn answered(&mut self, answer: Answer) -> Option<End> {
         match answer {
@@ -155,6 +170,9 @@ impl<S: Source> Consumer<S> {
             status.commit_duration.observe(took.as_secs_f64());
         }
         let now = Instant::now();
+        if left.is_empty() {
+            self.trouble_over(now);
+        }
         let mut decided: Vec<Decided> =
             std::mem::take(&mut self.writer.refused).into_iter().map(Decided::refused).collect();
         decided.extend(settled.into_iter().map(|(unit, outcome)| Decided::unit(unit, outcome)));
@@ -164,25 +182,31 @@ impl<S: Source> Consumer<S> {
                 retried.iter().position(|parked| parked.what == unit.delivery.tag).map(|at| retried.swap_remove(at));
             match self.park(unit, before, now) {
                 Ok(parked) => self.parked.push(parked),
-                Err(unit) => decided.push(Decided::unit(unit, Outcome::Rejected(failure))),
+                Err(unit) => decided.push(Decided::unit(*unit, Outcome::Rejected(failure))),
             }
         }
         self.conclude(decided);
-        match failure {
-            Some(failure) if !left.is_empty() => self.in_trouble(left, how, failure),
-            Some(_) | None => self.trouble = None,
+        if let Some(failure) = failure.filter(|_| !left.is_empty()) {
+            self.in_trouble(left, how, failure);
         }
     }
 
+    fn trouble_over(&mut self, now: Instant) {
+        let Some(trouble) = self.trouble.take() else { return };
+        // Parents couldn't be written, nor children be tried again: that time doesn't count.
+        let lasted = now.duration_since(trouble.since);
+        self.parked.iter_mut().for_each(|parked| parked.deadline += lasted);
+    }
+
     /// Keeps a child for its parent, or returns it when it has waited long enough.
-    fn park(&self, unit: Unit, before: Option<Parked<u64>>, now: Instant) -> Result<Parked, Unit> {
+    fn park(&self, unit: Unit, before: Option<Parked<u64>>, now: Instant) -> Result<Parked, Box<Unit>> {
         let retry = &self.context.config.retry;
         let (deadline, mut backoff) = match before {
             Some(parked) => (parked.deadline, parked.backoff),
             None => (now + retry.missing_parent, Backoff::new(retry.initial, retry.max)),
         };
         if now >= deadline {
-            return Err(unit);
+            return Err(Box::new(unit));
         }
         self.context.status.retries.get_or_create(&ErrorClass::RowRejected.into()).inc();
         let next = (now + backoff.next_wait()).min(deadline);
@@ -195,7 +219,7 @@ impl<S: Source> Consumer<S> {
         if failure.class != ErrorClass::RowRejected
             && let Some(passed) = context.throttle.pass(&context.config.name, failure.class.name())
         {
-            tracing::warn!(pipeline = context.config.name, suppressed = %passed, "not written yet: {failure}");
+            tracing::warn!(pipeline = context.config.name, "not written yet: {failure}{passed}");
         }
         let trouble = self.trouble.get_or_insert_with(|| Trouble::new(&context.config.retry, how, failure.clone()));
         trouble.units = units;
@@ -220,7 +244,7 @@ impl<S: Source> Consumer<S> {
             return self.checked_in_storm(checked);
         };
         match checked {
-            Ok(prepared) if prepared.table == self.table && prepared.plan.write == self.plan.write => {
+            Ok(prepared) if prepared.table == self.table && same_plan(&prepared.plan.write, &self.plan.write) => {
                 // The setup is right: after a pause it was mended, otherwise a row is at fault.
                 let mended = trouble.state.take().is_some();
                 trouble.change_how(if mended { How::Together } else { How::Isolate });

@@ -7,11 +7,12 @@ use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
-use super::{Database, Ledger, LedgerIdentity, Opening, Session, WritePlan, optimistic};
+use super::{Database, LedgerIdentity, Opening, Session, optimistic};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Outcome, Unit};
+use crate::plan::{Ledger, WritePlan};
 
 mod bind;
 mod classify;

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::Target;
+use crate::plan::Target;
 
 /// The rows of the next statement: a power of two, so that batches of all sizes together need few
 /// different texts, each of which the server prepares once. At most `remaining` and `most`; one

@@ -24,8 +24,8 @@ impl fmt::Display for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.suppressed {
             0 => Ok(()),
-            1 => f.write_str("1 log line suppressed, no messages dropped"),
-            n => write!(f, "{n} log lines suppressed, no messages dropped"),
+            1 => f.write_str(" (1 log line suppressed, no messages dropped)"),
+            n => write!(f, " ({n} log lines suppressed, no messages dropped)"),
         }
     }
 }

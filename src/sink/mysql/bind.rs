@@ -7,7 +7,8 @@ use sqlx::{Arguments, Encode, MySql, Type};
 use crate::catalogue::{Column, Kind};
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Cell, Row};
-use crate::sink::{Target, datetime_text};
+use crate::plan::Target;
+use crate::sink::datetime_text;
 
 /// The protocol's type of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]

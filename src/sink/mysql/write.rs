@@ -9,10 +9,10 @@ use super::{MysqlSession, classify, quote, quote_name};
 use crate::catalogue::{Column, Kind};
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Row, Unit};
+use crate::plan::{Deduplication, Ledger, Target, WritePlan};
 use crate::sink::optimistic::{Engine, Known};
 use crate::sink::shape::{self, Group};
 use crate::sink::values_sql::{self, Insert};
-use crate::sink::{Deduplication, Ledger, Target, WritePlan};
 
 /// Values bound in one statement; the protocol counts them in 16 bits.
 const BINDS: usize = 65_535;

@@ -6,7 +6,8 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
-use crate::sink::{Ledger, LedgerIdentity, Opening, marker};
+use crate::plan::Ledger;
+use crate::sink::{LedgerIdentity, Opening, marker};
 
 use super::classify::failure;
 use super::link::Link;
