@@ -48,6 +48,7 @@ impl Insert {
     }
 
     /// Bytes of text before the rows.
+    #[cfg(feature = "mysql")]
     pub(super) fn head_length(&self) -> usize {
         self.head.len()
     }
