@@ -62,6 +62,7 @@ struct MysqlSession {
     connection: MySqlConnection,
     mariadb: bool,
     long_timestamp: bool,
+    tls: bool,
     /// Bytes (`max_allowed_packet`).
     max_packet: usize,
     begin: String,
