@@ -17,6 +17,8 @@ use tokio::time::Instant;
 
 /// How long a search for the row that breaks connections waits for the server to come back.
 const RECOVERY: Duration = Duration::from_secs(10);
+/// Before a single row that has lost its connection is tried again, times the losses so far.
+const LOSS_WAIT: Duration = Duration::from_millis(500);
 /// So many contended units in one job are tried before the rest waits.
 const CONTENDED_AT_ONCE: u32 = 3;
 
@@ -135,6 +137,8 @@ impl Writer {
                 [_] if class == ErrorClass::SinkUnavailable && losses + 1 < CONNECTION_LOSSES => {
                     losses += 1;
                     ranges.push(range);
+                    // A network that flaps is no row's doing: it gets time to do so.
+                    tokio::time::sleep(LOSS_WAIT * losses).await;
                 }
                 [at] if class == ErrorClass::SinkUnavailable => {
                     losses = 0;

@@ -119,6 +119,13 @@ impl Broker {
         queue.ready.is_empty() && queue.unacked() == 0
     }
 
+    pub(super) async fn emptied(&self) {
+        let mut changed = self.changed.subscribe();
+        while !self.is_empty() {
+            changed.changed().await.unwrap();
+        }
+    }
+
     pub(super) fn ready(&self) -> usize {
         self.queue().ready.len()
     }

@@ -144,7 +144,9 @@ impl Rig {
     }
 
     pub(super) async fn until_queue_empty(&self) {
-        self.until("the queue is empty", |rig| rig.broker.is_empty()).await;
+        let limit = Duration::from_secs(3 * 3600);
+        let emptied = tokio::time::timeout(limit, self.broker.emptied()).await;
+        assert!(emptied.is_ok(), "three hours have passed and the queue isn't empty; state {:?}", self.state());
     }
 
     pub(super) async fn until_state(&self, state: State) {

@@ -92,6 +92,9 @@ struct Schedule {
     rig: Rig,
     published: Published,
     consumers: Vec<JoinHandle<()>>,
+    lost_commits_left: u32,
+    /// How often connections were lost.
+    losses: u32,
     /// What happened, for the report of a failure.
     log: Vec<String>,
 }
@@ -111,9 +114,8 @@ impl Schedule {
             pipeline.retry.missing_parent = Duration::from_secs(missing_parent);
             pipeline.retry.hold = Duration::from_secs(120);
         });
-        let mut schedule = Schedule { luck, rig, published: Published::new(), consumers: Vec::new(), log: Vec::new() };
-        schedule.consumers = (0..usize::from(consumers)).map(|index| schedule.rig.keep(index)).collect();
-        schedule
+        let consumers = (0..usize::from(consumers)).map(|index| rig.keep(index)).collect();
+        Schedule { luck, rig, published: Published::new(), consumers, lost_commits_left: 2, losses: 0, log: Vec::new() }
     }
 
     fn publish_one(&mut self, number: u64) {
@@ -143,6 +145,7 @@ impl Schedule {
         self.log.push(format!("{fault:?} {lasting:?} {some}"));
         let rig = self.rig.clone();
         let (database, dead) = (&rig.database, &rig.dead);
+        self.losses += u32::from(matches!(fault, Fault::Away | Fault::Crash));
         match fault {
             Fault::Away => database.go_away(),
             Fault::Crash => {
@@ -154,7 +157,7 @@ impl Schedule {
             Fault::Full => database.state().full = true,
             Fault::Contention => database.state().contention = some * some,
             Fault::Lock => drop(database.state().locked.insert(some.to_string())),
-            Fault::LostCommits => database.state().lost_commits = some.min(4),
+            Fault::LostCommits => self.lose_commits(some),
             Fault::Slow => database.state().slow = lasting / 4,
             Fault::Late => database.state().late = lasting / 4,
             Fault::Held => drop(database.held.send_replace(true)),
@@ -171,6 +174,13 @@ impl Schedule {
         if self.luck.below(3) > 0 {
             self.mend();
         }
+    }
+
+    fn lose_commits(&mut self, some: u32) {
+        let now = some.min(self.lost_commits_left);
+        self.lost_commits_left -= now;
+        self.losses += now;
+        self.rig.database.state().lost_commits = now;
     }
 
     /// A consumer dies where it stands.
@@ -227,6 +237,11 @@ impl Schedule {
 
     fn check(&self) {
         self.rig.assert_clean();
+        // A row that is alone when its connection is lost three times running looks guilty.
+        let unlucky = |id: &str| {
+            let lost = (id.to_owned(), "connection_lost".to_owned());
+            self.losses >= crate::policy::CONNECTION_LOSSES && self.rig.dead.codes().contains(&lost)
+        };
         let rows: BTreeMap<String, bytes::Bytes> = self.rig.database.state().rows.iter().cloned().collect();
         let dead: BTreeSet<(String, bytes::Bytes)> =
             self.rig.dead.state().letters.iter().map(|letter| (letter.id.clone(), letter.body.clone())).collect();
@@ -236,8 +251,9 @@ impl Schedule {
                 let dead = dead.contains(&(id.clone(), body.clone()));
                 let conflict = rows.get(id).is_some_and(|row| row != body);
                 assert!(written || dead, "message {id} ({kind}) is lost");
-                let fault = conflict || kind != "good";
-                assert!(!dead || fault, "message {id} ({kind}) was dead-lettered without a reason");
+                let fault = conflict || kind != "good" || unlucky(id);
+                let codes = self.rig.dead.codes();
+                assert!(!dead || fault, "message {id} ({kind}) was dead-lettered without a reason: {codes:?}");
                 let impossible = kind != "good" && !kind.starts_with("child of ");
                 assert!(!(written && impossible), "message {id} ({kind}) was written");
             }
