@@ -88,7 +88,7 @@ pub trait Session: Send {
     /// Writes units in one transaction and returns an outcome for each, in their order. All or
     /// nothing: with an error, nothing was written, or, after a lost connection, it isn't known.
     ///
-    /// The caller passes each message ID once. With a ledger: the units' IDs are inserted first;
+    /// With a ledger the caller passes each message ID once: the units' IDs are inserted first;
     /// those that the ledger already had are `Duplicate`, or `Rejected` with class `id_conflict`
     /// and code `other_body` where the hash differs and the plan says so; changes of those that
     /// were new are applied, outcome `Written`. With a column: rows whose value is already there

@@ -69,7 +69,7 @@ impl Writer {
 
     /// Writes units.
     pub async fn write(&mut self, plan: &WritePlan, units: Vec<Unit>, how: How) -> Written {
-        let mut round = Round::new(units, plan.id_conflict);
+        let mut round = Round::new(units, plan);
         let mut failure = None;
         while failure.is_none() {
             let leaders = round.leaders();

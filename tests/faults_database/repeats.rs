@@ -73,6 +73,26 @@ async fn repeats_without_deduplication_are_written_again() {
     }
 }
 
+/// Without a ledger an ID by itself says nothing: in one batch as little as in several.
+#[tokio::test]
+async fn messages_that_share_an_id_keep_their_rows_where_a_column_tells_repeats() {
+    for server in Server::ALL {
+        let mut site = Site::new(server).await;
+        site.keys = "deduplicate = \"column:customer\"".into();
+        let create = crate::main_job::orders::table(server).replace(" PRIMARY KEY", "");
+        let unique = "CREATE UNIQUE INDEX one_each ON orders (customer)";
+        site.database.execute(&format!("DROP TABLE orders; {create}; {unique}")).await;
+        let messages: Vec<Message> =
+            (0..60).map(|n| Message::json("same", with_customer(n % 30, &format!("c{}", n % 30)))).collect();
+        site.broker.publish(&site.queue, messages).await;
+        let summary = Worker::until_empty(&site.config()).await.expect(0).summary();
+        assert_eq!((summary.written, summary.duplicates, summary.dead_lettered), (30, 30, 0), "{server:?}");
+        assert_eq!(site.database.count("(SELECT DISTINCT customer FROM orders) AS c").await, 30, "{server:?}");
+        site.broker.delete(&site.queue).await;
+        site.broker.delete(&format!("{}.dead", site.queue)).await;
+    }
+}
+
 /// The ID of a written order with another body: in the same batch, and in a later one.
 async fn other_body(server: Server, keys: &str, rejected: bool) {
     let mut site = Site::new(server).await;
