@@ -6,4 +6,5 @@ mod support;
 
 mod faults_database;
 mod main_job;
+mod places;
 mod smoke;
