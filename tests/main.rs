@@ -8,3 +8,4 @@ mod faults_database;
 mod main_job;
 mod places;
 mod smoke;
+mod worker;
