@@ -237,6 +237,12 @@ impl Broker {
         assert!(empty, "queue {queue} is still {:?}", self.depth(queue).await);
     }
 
+    /// Waits until nobody holds a message of the queue.
+    pub async fn wait_until_given_back(&self, queue: &str) {
+        let none = async || self.depth(queue).await.unacked == 0;
+        eventually(PATIENCE, &format!("nothing of {queue} is unacked"), none).await;
+    }
+
     /// Takes everything that is ready out of a queue (a dead-letter queue, say), in its order.
     pub async fn drain(&self, queue: &str) -> Vec<Taken> {
         let mut taken = Vec::new();
