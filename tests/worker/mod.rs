@@ -2,3 +2,4 @@
 
 mod ending;
 pub mod scene;
+mod telling;
