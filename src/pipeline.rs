@@ -116,6 +116,8 @@ pub(crate) struct Consumer<S> {
     acks_due: bool,
     next_storm_check: Option<Instant>,
     idle_since: Option<Instant>,
+    /// The broker has said that the queue is empty, and nothing has come since.
+    found_empty: bool,
     next_look: Instant,
 }
 
@@ -159,6 +161,7 @@ impl<S: Source> Consumer<S> {
             acks_due: false,
             next_storm_check: None,
             idle_since: None,
+            found_empty: false,
             next_look: Instant::now(),
             context,
         }
