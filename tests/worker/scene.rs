@@ -117,6 +117,11 @@ impl Scene {
         Message::json(&id, body)
     }
 
+    /// Good orders up to now.
+    pub fn expected_rows(&self) -> usize {
+        self.books.accountant.rows()
+    }
+
     /// Rows in the table by now; `None` while it can't be asked.
     pub async fn rows(&self) -> Option<usize> {
         let counted = try_rows(&self.database.url, "SELECT CAST(count(*) AS TEXT) FROM orders").await.ok()?;
