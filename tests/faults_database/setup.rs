@@ -1,10 +1,11 @@
 //! The database is there, but not as the pipeline needs it: it pauses, says what is missing, and
 //! goes on by itself when that is mended.
 
-use super::{Site, get, with_login};
+use super::{Site, get, port_of, with_login};
 use crate::main_job::orders::{self, Orders};
 use crate::support::broker::Kind;
 use crate::support::database::{Server, rows};
+use crate::support::proxy::Proxy;
 use crate::support::wait::unique_name;
 use crate::support::worker::Worker;
 
@@ -65,6 +66,28 @@ async fn a_lost_table_column_or_ledger_pauses_mysql_until_it_is_back() {
 #[tokio::test]
 async fn a_lost_table_column_or_ledger_pauses_sqlite_until_it_is_back() {
     table_column_and_ledger(Server::Sqlite).await;
+}
+
+/// A new subscription begins with the checks of a start, but isn't one.
+#[tokio::test]
+async fn a_lost_ledger_is_not_made_anew_when_the_broker_comes_back() {
+    let mut site = Site::new(Server::Postgres).await;
+    let proxy = Proxy::start(port_of(&site.amqp)).await;
+    site.amqp = proxy.url(&site.amqp);
+    let mut worker = site.running().await;
+    site.publish(&Orders::good(0..30)).await;
+    site.wait_settled(&mut worker, 30).await;
+    site.database.execute("ALTER TABLE rabbit_sink_ledger RENAME TO elsewhere").await;
+    proxy.cut();
+    let reason = site.wait_for_state(&mut worker, "paused").await;
+    assert!(reason.contains("ledger_missing"), "{reason}");
+    site.publish(&Orders::good(0..60)).await;
+    assert_eq!(site.broker.ready(&site.queue).await, 60, "nothing is taken");
+    // It could not be renamed back if there were another by now.
+    site.database.execute("ALTER TABLE elsewhere RENAME TO rabbit_sink_ledger").await;
+    site.wait_settled(&mut worker, 90).await;
+    assert_eq!(site.status().await["duplicates"], 30);
+    site.finish(worker, &Orders::good(0..60)).await;
 }
 
 /// Creates a role of PostgreSQL's that may do what the worker needs, and has the worker use it.
