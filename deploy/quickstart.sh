@@ -183,13 +183,13 @@ if $ours; then echo "a node of our own answers on port $(echo "$url" | sed 's/.*
 
 say "an SQLite file with a table, $((good + repeats)) orders in the queue $queue, and some bad ones"
 cd "$work"
-"$tool" create 'sqlite://orders.db?mode=rwc' "$project/deploy/quickstart/orders.sql"
+"$tool" create 'sqlite://orders.db?mode=rwc' "$project/deploy/quickstart.sql"
 published_json=$("$tool" publish "$url" "$queue" "$good" "$repeats")
 owns_queues=true
 echo "$published_json"
 
 say "rabbit-sink run --until-empty"
-export RABBIT_SINK_CONFIG=$project/deploy/quickstart/rabbit-sink.toml
+export RABBIT_SINK_CONFIG=$project/config/quickstart.toml
 export RABBIT_SINK__RABBITMQ__URL=$url
 summary_json=$("$sink" run --until-empty --json)
 echo "$summary_json"

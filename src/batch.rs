@@ -15,6 +15,8 @@ pub const SUSPICIOUS_DELIVERIES: u64 = 10;
 
 /// A delivery after decoding and mapping.
 #[derive(Debug)]
+// Nearly all are units: boxing them would cost each message an allocation to save the few space.
+#[allow(clippy::large_enum_variant)]
 pub enum Mapped {
     /// To be written.
     Unit(Unit),

@@ -105,7 +105,7 @@ pub fn build(letter: &Rejected<'_>, frame_max: u32) -> Envelope {
     }
     headers.set_text(REASON, cut(&failure.reason(), REASON_MAX));
     headers.set(ATTEMPTS, HeaderValue::I64(letter.attempts.into()));
-    headers.set_text(FAILED_AT, &letter.failed_at.to_string());
+    headers.set_text(FAILED_AT, &format!("{:.3}", letter.failed_at));
     headers.set(REPLAYS, HeaderValue::I64(letter.envelope.replays().into()));
     headers.set_text(VERSION, env!("CARGO_PKG_VERSION"));
     wrap::fit(envelope, frame_max)

@@ -21,6 +21,7 @@ pub mod mapping;
 pub mod message;
 mod nearest;
 mod pipeline;
+pub mod plan;
 pub mod policy;
 pub mod rabbitmq;
 pub mod retry;

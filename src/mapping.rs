@@ -13,7 +13,7 @@ use crate::decode::{self, Fields, Record};
 use crate::digest;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Cell, Change, Delivery, Envelope, LedgerEntry, Operation, Row, Slice, Unit};
-use crate::sink::{Deduplication, Ledger, Target, WritePlan};
+use crate::plan::{Deduplication, Ledger, Target, WritePlan};
 use crate::value::{self, Rules, Value};
 use id::IdSource;
 use place::Lookup;

@@ -251,7 +251,7 @@ pub enum Operation {
 /// One change to one table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// Which of the plan's targets, by its place in [`crate::sink::WritePlan::targets`].
+    /// Which of the plan's targets, by its place in [`crate::plan::WritePlan::targets`].
     pub target: usize,
     /// What to do.
     pub operation: Operation,

@@ -4,8 +4,10 @@
 //! its letter box are tasks that turn jobs into answers and decide nothing. Sources, databases and
 //! clocks are handed in, so that tests drive the loop with made-up events in paused time.
 
+mod control;
 mod emptiness;
 mod letters;
+mod outcomes;
 mod pace;
 mod seat;
 mod settlement;
@@ -26,16 +28,17 @@ use crate::checks::Prepared;
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::mapping::Plan;
-use crate::message::{Delivery, Outcome, Unit};
+use crate::message::Delivery;
 use crate::rabbitmq::{Source, SourceEvent};
 use crate::shutdown::{Phase, Shutdown};
 use crate::sink::Database;
-use crate::status::{Control, PipelineStatus, Resume, State};
+use crate::status::{Control, PipelineStatus, State};
 use crate::telemetry::Throttle;
 use crate::writer::{How, Writer};
 pub(crate) use emptiness::Emptiness;
 use letters::Letters;
 pub(crate) use letters::{LetterBox, Rejection};
+use outcomes::Decided;
 use pace::Pace;
 use seat::{Answer, Job, Seat};
 use settlement::Settlement;
@@ -113,6 +116,8 @@ pub(crate) struct Consumer<S> {
     acks_due: bool,
     next_storm_check: Option<Instant>,
     idle_since: Option<Instant>,
+    /// The broker has said that the queue is empty, and nothing has come since.
+    found_empty: bool,
     next_look: Instant,
 }
 
@@ -156,6 +161,7 @@ impl<S: Source> Consumer<S> {
             acks_due: false,
             next_storm_check: None,
             idle_since: None,
+            found_empty: false,
             next_look: Instant::now(),
             context,
         }
@@ -400,150 +406,6 @@ impl<S: Source> Consumer<S> {
         self.writer.give(Job::Write { units: batch.units, how: How::Together, plan: Arc::clone(&self.plan) });
     }
 
-    /// Takes outcomes in the order of the queue: counts, settles, dead-letters or, in a storm,
-    /// holds.
-    fn conclude(&mut self, mut decided: Vec<Decided>) {
-        decided.sort_unstable_by_key(|one| one.delivery.tag);
-        let fresh = decided.iter().filter(|one| one.delivery.envelope.replays() == 0);
-        let causes = fresh.map(|one| match &one.outcome {
-            Outcome::Rejected(failure) => Some(failure.cause()),
-            Outcome::Written | Outcome::Duplicate | Outcome::Superseded | Outcome::Skipped => None,
-        });
-        let before = self.context.storm.active();
-        let storm = self.context.storm.record(causes);
-        if let (None, Some(cause)) = (&before, &storm) {
-            tracing::error!(
-                pipeline = self.context.config.name,
-                "paused: nearly all messages are rejected with {cause}; \
-                 nothing more is dead-lettered until `rabbit-sink resume {}` or a changed table",
-                self.context.config.name
-            );
-        }
-        let status = Arc::clone(&self.context.status);
-        for one in decided {
-            match one.outcome {
-                Outcome::Written => status.written.inc(),
-                Outcome::Duplicate => status.duplicates.inc(),
-                Outcome::Superseded => status.superseded.inc(),
-                Outcome::Skipped => status.skipped.inc(),
-                Outcome::Rejected(failure) => {
-                    let held = storm.as_ref().is_some_and(|cause| *cause == failure.cause());
-                    let Delivery { tag, envelope, .. } = one.delivery;
-                    let rejection = Rejection { tag, attempts: one.attempts, envelope, failure };
-                    if held {
-                        self.held.push(rejection)
-                    } else {
-                        self.letters.add(rejection)
-                    }
-                    continue;
-                }
-            };
-            self.settle(one.delivery.tag);
-        }
-    }
-
-    fn settle(&mut self, tag: u64) {
-        let Some(settled) = self.settlement.settle(tag) else {
-            tracing::error!(
-                pipeline = self.context.config.name,
-                tag,
-                "a delivery was settled twice; only the first counts"
-            );
-            return;
-        };
-        self.acks_due = true;
-        self.context.status.delivery_duration.observe(settled.arrived.elapsed().as_secs_f64());
-        if settled.redelivered {
-            self.context.status.unsettled_redelivered.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    fn letters_answered(&mut self, answers: Vec<(Rejection, Result<(), Failure>)>) {
-        let now = Instant::now();
-        let pipeline = &self.context.config.name;
-        let mut settled = Vec::new();
-        for (rejection, answer) in answers {
-            match answer {
-                Ok(()) => {
-                    let class = rejection.failure.class;
-                    if let Some(passed) = self.context.throttle.pass(pipeline, class.name()) {
-                        tracing::warn!(
-                            pipeline,
-                            queue = self.context.config.dead_letter.queue,
-                            suppressed = %passed,
-                            "dead-lettered: {}",
-                            rejection.failure
-                        );
-                    }
-                    self.context.status.dead_lettered.get_or_create(&class.into()).inc();
-                    settled.push(rejection.tag);
-                }
-                Err(failure) => {
-                    self.context.status.retries.get_or_create(&failure.class.into()).inc();
-                    self.letters.failed(rejection, failure, now);
-                }
-            }
-        }
-        self.letters.answered();
-        settled.into_iter().for_each(|tag| self.settle(tag));
-    }
-
-    fn ordered(&mut self) -> Option<End> {
-        let resume = self.orders.borrow_and_update().resume?;
-        if let Some(trouble) = &mut self.trouble {
-            // Whoever has mended it needn't wait for the next look.
-            trouble.at = Instant::now();
-        }
-        if !self.storm_on() {
-            return None;
-        }
-        match resume {
-            Resume::Retry => self.context.storm.clear(),
-            Resume::DeadLetter => self.context.storm.accept(),
-        }
-        None
-    }
-
-    fn storm_changed(&mut self) -> Option<End> {
-        if self.storm.borrow_and_update().is_some() {
-            self.next_storm_check = Some(Instant::now() + self.context.config.retry.max);
-            return self.context.emptiness.is_some().then(|| End::Paused(self.current_state().1.unwrap_or_default()));
-        }
-        self.next_storm_check = None;
-        if self.context.storm.accepted() {
-            std::mem::take(&mut self.held).into_iter().for_each(|rejection| self.letters.add(rejection));
-            return None;
-        }
-        // Cleared: what is held is tried again from the queue, by a plan for the table as it is now.
-        Some(End::StormOver)
-    }
-
-    async fn shutdown_asked(&mut self) -> Option<End> {
-        match *self.shutdown.borrow_and_update() {
-            Phase::Run => return None,
-            Phase::Abort => return Some(End::Stopped),
-            Phase::Drain => self.draining = true,
-        }
-        self.acks_due = true;
-        match self.source.cancel().await {
-            Ok(()) => None,
-            Err(_) => Some(End::Stopped),
-        }
-    }
-
-    /// Draining ends when everything in hand is settled, or at once where it can't be: what waits
-    /// for a database, a parent's row or its turn under a rate limit goes back to the broker.
-    fn drained_or_stuck(&self) -> Option<End> {
-        if self.writer.busy() || self.letters.busy() {
-            return None;
-        }
-        let (state, _) = self.current_state();
-        let stuck = matches!(state, State::Holding | State::Paused);
-        let paced = self.pace.next_batch().is_some_and(|at| at > Instant::now());
-        let done = self.trouble.is_none() && (paced || (self.cancelled && self.batcher.is_empty()));
-        (stuck || done).then_some(End::Stopped)
-    }
-
     /// The state and its reason, worst first.
     fn current_state(&self) -> (State, Option<String>) {
         if let Some(cause) = &*self.storm.borrow() {
@@ -576,24 +438,6 @@ impl<S: Source> Consumer<S> {
 /// The prefetch to subscribe with first.
 pub(crate) fn first_prefetch(config: &config::Pipeline) -> u16 {
     Pace::new(config).prefetch()
-}
-
-/// What was decided of one delivery.
-struct Decided {
-    delivery: Delivery,
-    outcome: Outcome,
-    /// In how many transactions it has been.
-    attempts: u32,
-}
-
-impl Decided {
-    fn refused((delivery, failure): (Delivery, Failure)) -> Self {
-        Decided { delivery, outcome: Outcome::Rejected(failure), attempts: 0 }
-    }
-
-    fn unit(unit: Unit, outcome: Outcome) -> Self {
-        Decided { delivery: unit.delivery, outcome, attempts: unit.attempts }
-    }
 }
 
 #[cfg(test)]

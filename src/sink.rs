@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::catalogue::{Column, Table, TableName};
-use crate::config::{self, IdConflict};
+use crate::catalogue::{Table, TableName};
+use crate::config;
 use crate::error::Failure;
 use crate::message::{Outcome, Unit};
+use crate::plan::{Ledger, WritePlan};
 
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod datetime_text;
@@ -53,51 +54,6 @@ pub enum Opening {
     Adopt,
 }
 
-/// The open ledger of one pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ledger {
-    /// The ledger's table; its marker table is `NAME_pipelines`.
-    pub table: TableName,
-    /// The pipeline's number in the marker table.
-    pub pipeline: i32,
-    /// The marker was there and the pipeline's ledger is empty: it was emptied or re-created.
-    pub emptied: bool,
-}
-
-/// How repeats are recognised in one pipeline, as far as the database goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deduplication {
-    /// By message ID and body hash, in the ledger.
-    Ledger(Ledger),
-    /// By a unique column of the first target, the column's place in the target's columns. Cells
-    /// of it are never `Absent` or `Null`.
-    Column(usize),
-    /// Not at all.
-    None,
-}
-
-/// A table that a pipeline writes to, and the columns that its rows fill, in the rows' order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The table.
-    pub table: TableName,
-    /// The columns.
-    pub columns: Vec<Column>,
-    /// For each column an SQL expression with one `?` in it that stands around the value.
-    pub expressions: Vec<Option<String>>,
-}
-
-/// All that a session needs to know to write a batch of one pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WritePlan {
-    /// [`crate::message::Change::target`] is a place in it.
-    pub targets: Vec<Target>,
-    /// How repeats are recognised.
-    pub deduplication: Deduplication,
-    /// What a known ID with another body hash is: rejected, or a duplicate.
-    pub id_conflict: IdConflict,
-}
-
 /// One connection to one database.
 ///
 /// Contract for all methods: no method begins a transaction that it doesn't end; after any error
@@ -132,7 +88,7 @@ pub trait Session: Send {
     /// Writes units in one transaction and returns an outcome for each, in their order. All or
     /// nothing: with an error, nothing was written, or, after a lost connection, it isn't known.
     ///
-    /// The caller passes each message ID once. With a ledger: the units' IDs are inserted first;
+    /// With a ledger the caller passes each message ID once: the units' IDs are inserted first;
     /// those that the ledger already had are `Duplicate`, or `Rejected` with class `id_conflict`
     /// and code `other_body` where the hash differs and the plan says so; changes of those that
     /// were new are applied, outcome `Written`. With a column: rows whose value is already there
@@ -200,7 +156,10 @@ pub fn open(config: &config::Database) -> Result<Arc<dyn Database>, Failure> {
 /// be one row's doing. A full disk refuses every row for a while and must cost none.
 pub fn is_connection_lost(failure: &Failure) -> bool {
     failure.class == crate::error::ErrorClass::SinkUnavailable
-        && matches!(&*failure.code, "io" | "protocol" | "57P01" | "57P02" | "08003" | "08006" | "08P01" | "2006" | "2013")
+        && matches!(
+            &*failure.code,
+            "io" | "protocol" | "57P01" | "57P02" | "08003" | "08006" | "08P01" | "2006" | "2013"
+        )
 }
 
 /// A foreign key names a row that isn't there (yet).

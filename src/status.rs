@@ -94,7 +94,7 @@ impl ConsumerState {
                 State::Holding => tracing::warn!(pipeline, from, "holding: {why}"),
                 State::Reconnecting => tracing::warn!(pipeline, from, "reconnecting: {why}"),
                 State::Done | State::Running | State::Starting | State::Draining => {
-                    tracing::info!(pipeline, from, "{} {why}", state.name());
+                    tracing::info!(pipeline, from, "{}{}{why}", state.name(), if why.is_empty() { "" } else { ": " });
                 }
             }
             self.state = state;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Outcome, Unit};
+use crate::plan::WritePlan;
 use crate::policy::CONNECTION_LOSSES;
-use crate::sink::{Database, Session, WritePlan, is_connection_lost};
+use crate::sink::{Database, Session, is_connection_lost};
 use round::Round;
 use tokio::time::Instant;
 
@@ -68,7 +69,7 @@ impl Writer {
 
     /// Writes units.
     pub async fn write(&mut self, plan: &WritePlan, units: Vec<Unit>, how: How) -> Written {
-        let mut round = Round::new(units, plan.id_conflict);
+        let mut round = Round::new(units, plan);
         let mut failure = None;
         while failure.is_none() {
             let leaders = round.leaders();
@@ -139,11 +140,10 @@ impl Writer {
                     // A network that flaps is no row's doing: it gets time to do so.
                     tokio::time::sleep(LOSS_WAIT * losses).await;
                 }
-                [at] if class == ErrorClass::SinkUnavailable => {
+                [at] => {
                     losses = 0;
-                    round.reject(*at, lost_with(failure));
+                    suspects.push((*at, class));
                 }
-                [at] => suspects.push(*at),
                 _ => {
                     let mut first = range;
                     let second = first.split_off(first.len() / 2);
@@ -159,18 +159,28 @@ impl Writer {
         }
     }
 
-    /// A row is at fault for an error that may be the database's only if it fails while the
-    /// database takes writes: before it and after it.
-    async fn convict(&mut self, plan: &WritePlan, round: &mut Round, suspects: Vec<usize>) -> Result<(), Failure> {
+    /// A row is at fault for an error that may be the database's only if it fails once more, now
+    /// that all others have been tried, while the database takes writes: before it and after it.
+    async fn convict(
+        &mut self,
+        plan: &WritePlan,
+        round: &mut Round,
+        suspects: Vec<(usize, ErrorClass)>,
+    ) -> Result<(), Failure> {
         if suspects.is_empty() {
             return Ok(());
         }
         self.probe(plan).await?;
         let mut guilty = Vec::new();
-        for at in suspects {
+        for (at, suspected_of) in suspects {
             match self.transaction(plan, &round.pick(&[at]), true).await {
                 Ok(outcomes) => round.decide(&[at], outcomes),
                 Err(failure) => match failure.class {
+                    // Its answers alone were lost, again and again, while those of others arrived.
+                    ErrorClass::SinkUnavailable if suspected_of == failure.class && is_connection_lost(&failure) => {
+                        self.probe_after_loss(plan).await?;
+                        guilty.push((at, lost_with(failure)));
+                    }
                     ErrorClass::SinkContention | ErrorClass::SinkUnavailable => return Err(failure),
                     ErrorClass::RowRejected => round.refuse(at, failure),
                     _ => guilty.push((at, failure)),

@@ -4,5 +4,8 @@
 
 mod support;
 
+mod faults_database;
 mod main_job;
+mod places;
 mod smoke;
+mod worker;

@@ -15,7 +15,8 @@ use rabbit_sink::catalogue::Kind;
 use rabbit_sink::config::{DatabaseKind, Secret};
 use rabbit_sink::error::ErrorClass;
 use rabbit_sink::message::{Cell, Unit};
-use rabbit_sink::sink::{self, Deduplication};
+use rabbit_sink::plan::Deduplication;
+use rabbit_sink::sink::{self};
 use sink_cases::*;
 
 /// Makes a database, runs the test in it, and drops it, also after a failure.

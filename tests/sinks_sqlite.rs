@@ -12,7 +12,8 @@ use rabbit_sink::catalogue::Kind;
 use rabbit_sink::config::{DatabaseKind, Secret};
 use rabbit_sink::error::ErrorClass;
 use rabbit_sink::message::{Cell, Unit};
-use rabbit_sink::sink::{self, Deduplication};
+use rabbit_sink::plan::Deduplication;
+use rabbit_sink::sink::{self};
 use sink_cases::*;
 
 struct File {

@@ -65,10 +65,12 @@ fn rate_fits_hold(section: &Section<'_>, pipeline: &mut Pipeline) {
     if rate == 0 {
         return;
     }
-    let most = (f64::from(rate) * pipeline.retry.hold.as_secs_f64() / 2.0).floor();
+    // The consumers share the rate.
+    let rate_of_one = f64::from(rate) / f64::from(pipeline.consumers);
+    let most = (rate_of_one * pipeline.retry.hold.as_secs_f64() / 2.0).floor();
     if most < 1.0 {
         let message = format!(
-            "at {rate} a second, not one message is done within half of retry.hold ({})",
+            "at {rate} a second, not one message of each consumer is done within half of retry.hold ({})",
             show_duration(pipeline.retry.hold)
         );
         section.contradiction(&["limits.max_rows_per_second", "retry.hold"], message, None);

@@ -41,14 +41,15 @@ impl Emptiness {
 }
 
 impl<S: Source> Consumer<S> {
-    /// Asks the broker when nothing is in hand. The answer comes over the consumer's own channel,
-    /// behind everything that the broker had sent before it.
+    /// Asks the broker when nothing is in hand, over the consumer's own channel, and believes it
+    /// when it says so twice with nothing in between.
     pub(super) async fn ask_whether_empty(&mut self, now: Instant) -> Option<End> {
         let context = std::sync::Arc::clone(&self.context);
         let Some(emptiness) = context.emptiness.as_ref() else { return self.look_at_queue(now).await };
         let idle = self.settlement.is_empty() && self.batcher.is_empty() && !self.writer.busy();
         if !idle {
             self.idle_since = None;
+            self.found_empty = false;
             emptiness.vote(self.index, false);
             return None;
         }
@@ -68,9 +69,14 @@ impl<S: Source> Consumer<S> {
         if let Some(event) = self.source.next().now_or_never() {
             emptiness.vote(self.index, false);
             self.idle_since = None;
+            self.found_empty = false;
             return self.received(event);
         }
-        emptiness.vote(self.index, ready == 0).then_some(End::Drained)
+        // The first 0 may have overtaken messages that were on their way to us already: the
+        // broker's channel answers before it looks at what the queue has sent it meanwhile. They
+        // come before the second one.
+        let before = std::mem::replace(&mut self.found_empty, ready == 0);
+        emptiness.vote(self.index, before && ready == 0).then_some(End::Drained)
     }
 
     /// Keeps the metric of ready messages fresh; one consumer of a pipeline is enough for that.

@@ -11,10 +11,10 @@ use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::mapping::Plan;
 use crate::message::{Outcome, Unit};
+use crate::plan::{Deduplication, WritePlan};
 use crate::policy::{Action, Stage, decide};
 use crate::rabbitmq::Source;
 use crate::retry::Backoff;
-use crate::sink::{Deduplication, WritePlan};
 use crate::status::State;
 use crate::writer::{How, Written};
 
@@ -182,7 +182,7 @@ impl<S: Source> Consumer<S> {
                 retried.iter().position(|parked| parked.what == unit.delivery.tag).map(|at| retried.swap_remove(at));
             match self.park(unit, before, now) {
                 Ok(parked) => self.parked.push(parked),
-                Err(unit) => decided.push(Decided::unit(unit, Outcome::Rejected(failure))),
+                Err(unit) => decided.push(Decided::unit(*unit, Outcome::Rejected(failure))),
             }
         }
         self.conclude(decided);
@@ -199,14 +199,14 @@ impl<S: Source> Consumer<S> {
     }
 
     /// Keeps a child for its parent, or returns it when it has waited long enough.
-    fn park(&self, unit: Unit, before: Option<Parked<u64>>, now: Instant) -> Result<Parked, Unit> {
+    fn park(&self, unit: Unit, before: Option<Parked<u64>>, now: Instant) -> Result<Parked, Box<Unit>> {
         let retry = &self.context.config.retry;
         let (deadline, mut backoff) = match before {
             Some(parked) => (parked.deadline, parked.backoff),
             None => (now + retry.missing_parent, Backoff::new(retry.initial, retry.max)),
         };
         if now >= deadline {
-            return Err(unit);
+            return Err(Box::new(unit));
         }
         self.context.status.retries.get_or_create(&ErrorClass::RowRejected.into()).inc();
         let next = (now + backoff.next_wait()).min(deadline);
@@ -219,7 +219,7 @@ impl<S: Source> Consumer<S> {
         if failure.class != ErrorClass::RowRejected
             && let Some(passed) = context.throttle.pass(&context.config.name, failure.class.name())
         {
-            tracing::warn!(pipeline = context.config.name, suppressed = %passed, "not written yet: {failure}");
+            tracing::warn!(pipeline = context.config.name, "not written yet: {failure}{passed}");
         }
         let trouble = self.trouble.get_or_insert_with(|| Trouble::new(&context.config.retry, how, failure.clone()));
         trouble.units = units;

@@ -6,11 +6,12 @@ use futures_util::future::BoxFuture;
 use sqlx::mysql::MySqlRow;
 use sqlx::{Connection, MySqlConnection, Row as _};
 
-use super::{Database, Ledger, LedgerIdentity, Opening, Session, WritePlan, optimistic};
+use super::{Database, LedgerIdentity, Opening, Session, optimistic};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Outcome, Unit};
+use crate::plan::{Ledger, WritePlan};
 
 mod bind;
 mod classify;
@@ -61,6 +62,7 @@ struct MysqlSession {
     connection: MySqlConnection,
     mariadb: bool,
     long_timestamp: bool,
+    tls: bool,
     /// Bytes (`max_allowed_packet`).
     max_packet: usize,
     begin: String,

@@ -9,10 +9,10 @@
 use std::collections::HashMap;
 use std::future::Future;
 
-use super::{Deduplication, Ledger, Target, WritePlan};
 use crate::config::IdConflict;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Row, Unit};
+use crate::plan::{Deduplication, Ledger, Target, WritePlan};
 
 /// How often another session may write the same IDs in between before the batch is given back.
 const RACES: u32 = 3;

@@ -17,11 +17,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::Row;
 
-use super::{Database, Ledger, LedgerIdentity, Opening, Session, WritePlan};
+use super::{Database, LedgerIdentity, Opening, Session};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Outcome, Unit};
+use crate::plan::{Ledger, WritePlan};
 
 use classify::failure;
 use link::Link;

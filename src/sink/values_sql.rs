@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::Target;
+use crate::plan::Target;
 
 /// The rows of the next statement: a power of two, so that batches of all sizes together need few
 /// different texts, each of which the server prepares once. At most `remaining` and `most`; one
@@ -13,6 +13,17 @@ pub(super) fn statement_rows(remaining: usize, most: usize) -> usize {
         0 => 0,
         rows => 1 << rows.ilog2(),
     }
+}
+
+/// The rows of the next statement where bytes count, too: `sizes` are those of the remaining rows.
+/// One row always goes.
+#[cfg(feature = "mysql")]
+pub(super) fn rows_within(sizes: &[usize], most: usize, limit: usize) -> usize {
+    let mut rows = statement_rows(sizes.len(), most);
+    while rows > 1 && sizes[..rows].iter().sum::<usize>() > limit {
+        rows /= 2;
+    }
+    rows
 }
 
 /// How many rows a statement may have at most, `values` bound values each, under a bind limit.
@@ -43,18 +54,20 @@ impl Insert {
     }
 
     /// Bytes of text that each row costs.
+    #[cfg(feature = "mysql")]
     pub(super) fn row_length(&self) -> usize {
         self.row.len() + 1
     }
 
     /// Bytes of text before the rows.
+    #[cfg(feature = "mysql")]
     pub(super) fn head_length(&self) -> usize {
         self.head.len()
     }
 
     /// The statement for this many rows.
     pub(super) fn text(&self, rows: usize) -> String {
-        let mut text = String::with_capacity(self.head.len() + rows * self.row_length());
+        let mut text = String::with_capacity(self.head.len() + rows * (self.row.len() + 1));
         text.push_str(&self.head);
         push_repeated(&mut text, &self.row, rows);
         text
@@ -111,6 +124,16 @@ mod tests {
         }
         assert_eq!(statement_rows(0, 5), 0);
         assert_eq!(statement_rows(5, 0), 1);
+    }
+
+    #[cfg(feature = "mysql")]
+    #[test]
+    fn bytes_bound_a_statement() {
+        assert_eq!(rows_within(&[10; 100], 1_000, 1_000), 64);
+        assert_eq!(rows_within(&[10; 100], 1_000, 40), 4);
+        assert_eq!(rows_within(&[10; 100], 2, 40), 2);
+        assert_eq!(rows_within(&[500, 1], 1_000, 40), 1);
+        assert_eq!(rows_within(&[], 1_000, 40), 0);
     }
 
     #[test]

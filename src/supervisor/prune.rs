@@ -37,7 +37,7 @@ pub(super) async fn keep_pruned(context: Arc<Context>, mut shutdown: Shutdown) {
             Ok(deleted) => tracing::info!(pipeline = context.config.name, deleted, "ledger pruned"),
             Err(failure) => {
                 if let Some(passed) = context.throttle.pass(&context.config.name, failure.class.name()) {
-                    tracing::warn!(pipeline = context.config.name, suppressed = %passed, "ledger not pruned: {failure}");
+                    tracing::warn!(pipeline = context.config.name, "ledger not pruned: {failure}{passed}");
                 }
             }
         }

@@ -24,8 +24,8 @@ impl fmt::Display for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.suppressed {
             0 => Ok(()),
-            1 => f.write_str("1 log line suppressed, no messages dropped"),
-            n => write!(f, "{n} log lines suppressed, no messages dropped"),
+            1 => f.write_str(" (1 log line suppressed, no messages dropped)"),
+            n => write!(f, " ({n} log lines suppressed, no messages dropped)"),
         }
     }
 }
@@ -106,8 +106,8 @@ mod tests {
         assert_eq!([at(0), at(9)], [None; 2]);
         assert_eq!(at(10), passed(2));
         assert_eq!(at(10), None);
-        assert_eq!(at(20).unwrap().to_string(), "1 log line suppressed, no messages dropped");
-        assert_eq!(passed(5).unwrap().to_string(), "5 log lines suppressed, no messages dropped");
+        assert_eq!(at(20).unwrap().to_string(), " (1 log line suppressed, no messages dropped)");
+        assert_eq!(passed(5).unwrap().to_string(), " (5 log lines suppressed, no messages dropped)");
         assert_eq!(passed(0).unwrap().to_string(), "");
     }
 

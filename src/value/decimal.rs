@@ -121,7 +121,8 @@ impl Decimal {
     pub(super) fn is_plain(&self, text: &str) -> bool {
         let unsigned = text.strip_prefix('-').unwrap_or(text);
         let leading_zero = unsigned.len() > 1 && unsigned.starts_with('0') && !unsigned.starts_with("0.");
-        !leading_zero && !(self.is_zero() && self.negative) && !text.contains(['e', 'E', '+'])
+        let negative_zero = self.is_zero() && self.negative;
+        !(leading_zero || negative_zero || text.contains(['e', 'E', '+']))
     }
 
     /// For parsers of floats, which take exponents.

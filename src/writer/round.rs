@@ -6,6 +6,7 @@ use super::Written;
 use crate::config::IdConflict;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, MessageId, Outcome, Unit};
+use crate::plan::{Deduplication, WritePlan};
 use crate::sink::is_missing_parent;
 
 /// Units and verdicts, by their place in the batch. The same message ID may stand in a batch
@@ -15,6 +16,9 @@ pub(super) struct Round {
     units: Vec<Unit>,
     verdicts: Vec<Option<Verdict>>,
     id_conflict: IdConflict,
+    /// Repeats are recognised by message IDs. Otherwise an ID says nothing: messages that share
+    /// one may have rows of their own.
+    by_id: bool,
 }
 
 #[derive(Debug)]
@@ -24,12 +28,13 @@ enum Verdict {
 }
 
 impl Round {
-    pub(super) fn new(units: Vec<Unit>, id_conflict: IdConflict) -> Self {
+    pub(super) fn new(units: Vec<Unit>, plan: &WritePlan) -> Self {
         let verdicts = units.iter().map(|_| None).collect();
-        Round { units, verdicts, id_conflict }
+        let by_id = matches!(plan.deduplication, Deduplication::Ledger(_));
+        Round { units, verdicts, id_conflict: plan.id_conflict, by_id }
     }
 
-    /// The undecided units, each message ID once.
+    /// The undecided units; each message ID once, where IDs count.
     pub(super) fn leaders(&self) -> Vec<usize> {
         let mut seen = std::collections::HashSet::with_capacity(self.units.len());
         (0..self.units.len())
@@ -39,7 +44,7 @@ impl Round {
     }
 
     fn id(&self, at: usize) -> Option<&MessageId> {
-        self.units[at].ledger.as_ref().map(|entry| &entry.id)
+        self.units[at].ledger.as_ref().filter(|_| self.by_id).map(|entry| &entry.id)
     }
 
     /// For one more transaction.
@@ -73,7 +78,7 @@ impl Round {
     /// Gives those whose ID has just been written, or was known, the outcome that this means for
     /// them. Those whose leader was refused stay undecided and lead the next round.
     pub(super) fn settle_followers(&mut self) {
-        if self.verdicts.iter().all(Option::is_some) {
+        if !self.by_id || self.verdicts.iter().all(Option::is_some) {
             return;
         }
         let mut stored: HashMap<&MessageId, [u8; 16]> = HashMap::new();

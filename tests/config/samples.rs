@@ -27,6 +27,13 @@ fn the_default() {
 }
 
 #[test]
+fn quickstart() {
+    let config = sample("quickstart.toml");
+    assert!(config.admin.listen.is_none(), "it runs beside whatever listens there");
+    assert_eq!(config.pipelines["orders"].dead_letter.queue, "rabbit-sink-quickstart.orders.dead");
+}
+
+#[test]
 fn sqlite() {
     let config = sample("sqlite.toml");
     assert_eq!(config.databases["default"].url.reveal(), "sqlite:///var/lib/rabbit-sink/events.db");
@@ -60,5 +67,5 @@ fn all_of_them_are_tested() {
         .filter(|name| name.ends_with(".toml"))
         .collect();
     names.sort();
-    assert_eq!(names, ["mysql.toml", "postgres.toml", "rabbit-sink.toml", "sqlite.toml"]);
+    assert_eq!(names, ["mysql.toml", "postgres.toml", "quickstart.toml", "rabbit-sink.toml", "sqlite.toml"]);
 }

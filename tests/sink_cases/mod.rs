@@ -11,7 +11,8 @@ use rabbit_sink::error::{ErrorClass, Failure};
 use rabbit_sink::message::{
     Cell, Change, Delivery, Envelope, LedgerEntry, MessageId, Operation, Outcome, Row, Slice, Unit,
 };
-use rabbit_sink::sink::{self, Database, Deduplication, LedgerIdentity, Session, Target, WritePlan};
+use rabbit_sink::plan::{Deduplication, Target, WritePlan};
+use rabbit_sink::sink::{self, Database, LedgerIdentity, Session};
 use sqlx::{AssertSqlSafe, Connection, Row as _};
 
 pub mod cases;

@@ -7,7 +7,8 @@ use futures_util::future::{BoxFuture, join_all};
 use rabbit_sink::config::IdConflict;
 use rabbit_sink::error::ErrorClass;
 use rabbit_sink::message::{Cell, Outcome, Unit};
-use rabbit_sink::sink::{Deduplication, Session, WritePlan};
+use rabbit_sink::plan::{Deduplication, WritePlan};
+use rabbit_sink::sink::Session;
 
 // One list of tests, in two files.
 pub use super::exercise_around::*;

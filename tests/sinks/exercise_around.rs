@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use rabbit_sink::error::ErrorClass;
-use rabbit_sink::sink::{Deduplication, WritePlan};
+use rabbit_sink::plan::{Deduplication, WritePlan};
 
 use super::exercise::{insist, notes, order, orders, ready};
 use super::fixture::{World, identity, short, some, table, write};

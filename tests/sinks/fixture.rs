@@ -17,7 +17,8 @@ use rabbit_sink::error::Failure;
 use rabbit_sink::message::{
     Cell, Change, Delivery, Envelope, LedgerEntry, MessageId, Operation, Outcome, Row, Slice, Unit,
 };
-use rabbit_sink::sink::{self, Database, Deduplication, Ledger, LedgerIdentity, Session, Target, WritePlan};
+use rabbit_sink::plan::{Deduplication, Ledger, Target, WritePlan};
+use rabbit_sink::sink::{self, Database, LedgerIdentity, Session};
 
 /// One column type with values that must come back exactly.
 pub struct Specimen {

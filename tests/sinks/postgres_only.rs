@@ -9,7 +9,8 @@ use rabbit_sink::catalogue::{Kind, TableName};
 use rabbit_sink::config::Secret;
 use rabbit_sink::error::ErrorClass;
 use rabbit_sink::message::{Cell, Unit};
-use rabbit_sink::sink::{Deduplication, Session, WritePlan};
+use rabbit_sink::plan::{Deduplication, WritePlan};
+use rabbit_sink::sink::Session;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 

@@ -18,11 +18,12 @@ const WINDOW: usize = 2_000;
 /// only what it reported seconds ago.
 const COUNTS: &str = r#"
 {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"QUEUE">>)),
-Count = fun(Fun) -> {ok, {_, N}, _} = ra:leader_query(amqqueue:get_pid(Q), Fun), N end,
 case amqqueue:get_type(Q) of
     rabbit_quorum_queue ->
-        Ready = Count(fun rabbit_fifo:query_messages_ready/1),
-        {Ready, Count(fun rabbit_fifo:query_messages_total/1) - Ready};
+        % Both at one moment: acks that arrive in between would be missing in one of them.
+        Both = fun(S) -> {rabbit_fifo:query_messages_ready(S), rabbit_fifo:query_messages_total(S)} end,
+        {ok, {_, {Ready, Total}}, _} = ra:leader_query(amqqueue:get_pid(Q), Both),
+        {Ready, Total - Ready};
     _ ->
         list_to_tuple([N || {_, N} <- rabbit_amqqueue:info(Q, [messages_ready, messages_unacknowledged])])
 end.
@@ -234,6 +235,12 @@ impl Broker {
         let none = Depth { ready: 0, unacked: 0 };
         let empty = holds_within(PATIENCE, async || self.depth(queue).await == none).await;
         assert!(empty, "queue {queue} is still {:?}", self.depth(queue).await);
+    }
+
+    /// Waits until nobody holds a message of the queue.
+    pub async fn wait_until_given_back(&self, queue: &str) {
+        let none = async || self.depth(queue).await.unacked == 0;
+        eventually(PATIENCE, &format!("nothing of {queue} is unacked"), none).await;
     }
 
     /// Takes everything that is ready out of a queue (a dead-letter queue, say), in its order.

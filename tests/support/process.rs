@@ -155,7 +155,7 @@ pub fn kill_tree(root: u32) {
     }
 }
 
-/// Kills the group and the children of process `$1` and deletes the folder `$2` (unless empty)
+/// Kills the group and the children of process `$1` and deletes the folder `$2`
 /// as soon as its stdin ends without a word: as soon as the test process is gone.
 const WATCHDOG: &str = r#"
 read -r word && exit 0
@@ -167,7 +167,11 @@ for stat in /proc/[0-9]*/stat; do
     [ "$4" = "$1" ] && kill -KILL "$pid"
 done
 kill -KILL -"$1"
-[ -z "$2" ] || rm -rf "$2"
+# What is dying may still write.
+for attempt in 1 2 3 4 5 6 7 8 9; do
+    rm -rf "$2" && exit 0
+    sleep 1
+done
 "#;
 
 /// A running process with everything it starts.
@@ -179,23 +183,22 @@ pub struct Process {
 
 impl Process {
     /// Starts it in a process group of its own (so that Ctrl-C reaches us alone), its output
-    /// appended to `log`. Guarded, it dies with the test process and its `folder` is deleted.
-    pub fn spawn(mut command: Command, log: &Path, guard: Option<&Path>) -> Process {
+    /// appended to `log`. It dies with the test process, however that ends, and its `folder` is
+    /// deleted.
+    pub fn spawn(mut command: Command, log: &Path, folder: &Path) -> Process {
         let open = || File::options().create(true).append(true).open(log).expect("the log of a server");
         command.stdin(Stdio::null()).stdout(open()).stderr(open()).process_group(0);
         let child = command.spawn().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
-        let watchdog = guard.map(|folder| {
-            Command::new("sh")
-                .args(["-c", WATCHDOG, "sh", &child.id().to_string()])
-                .arg(folder)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .process_group(0)
-                .spawn()
-                .expect("sh")
-        });
-        Process { child, watchdog }
+        let watchdog = Command::new("sh")
+            .args(["-c", WATCHDOG, "sh", &child.id().to_string()])
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("sh");
+        Process { child, watchdog: Some(watchdog) }
     }
 
     pub fn id(&self) -> u32 {
@@ -211,6 +214,11 @@ impl Process {
     pub fn kill(&mut self) {
         kill_tree(self.id());
         self.child.wait().expect("an own child");
+        self.dismiss_watchdog();
+    }
+
+    /// It outlives this process from now on; whoever ends it then uses [`kill_tree`].
+    pub fn leave(&mut self) {
         self.dismiss_watchdog();
     }
 
@@ -234,7 +242,7 @@ impl Drop for Process {
 }
 
 /// One server: how it is started, and its process while it runs. Dropped, it is killed and its
-/// folder deleted, unless it was told to stay.
+/// folder deleted, unless it was left to itself.
 pub struct Node {
     /// Everything it has on disk.
     pub folder: PathBuf,
@@ -256,16 +264,18 @@ impl Node {
         Node { folder, name, stop_signal, command: Box::new(command), process: None, stays: false }
     }
 
-    /// It outlives this process; whoever started it so ends it with [`kill_tree`].
-    pub fn stay(&mut self) {
+    /// It outlives this process from now on; whoever ends it then uses [`kill_tree`].
+    pub fn leave(&mut self) {
         self.stays = true;
+        if let Some(process) = &mut self.process {
+            process.leave();
+        }
     }
 
     /// Starts the process; whether it answers is asked by the server's own `start`.
     pub fn launch(&mut self) {
         assert!(self.process.is_none(), "{} is running already", self.name);
-        let guard = (!self.stays).then_some(self.folder.as_path());
-        self.process = Some(Process::spawn((self.command)(), &self.log(), guard));
+        self.process = Some(Process::spawn((self.command)(), &self.log(), &self.folder));
     }
 
     /// Number of the main process.

@@ -24,9 +24,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use support::process::{kill_tree, new_folder, started};
-use support::servers::{
-    Mariadb, Postgres, PostgresOptions, Rabbitmq, RabbitmqOptions, TEMPLATES, mariadb, postgres, rabbitmq,
-};
+use support::servers::{Mariadb, Postgres, Rabbitmq, TEMPLATES, mariadb, postgres, rabbitmq};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Variables for the tests, in the order: AMQP, rabbitmqctl, PostgreSQL, MySQL, templates.
@@ -49,6 +47,8 @@ struct Servers {
     /// Main processes with their start times: a number alone may be somebody else's by now.
     processes: Vec<(u32, u64)>,
     folders: Vec<PathBuf>,
+    /// Those that we have started ourselves. They die with us until they are left to themselves.
+    own: Option<(Rabbitmq, Postgres, Mariadb)>,
 }
 
 impl Servers {
@@ -56,13 +56,7 @@ impl Servers {
     async fn start(templates: PathBuf) -> Servers {
         postgres::init(&templates.join("postgres"));
         mariadb::init(&templates.join("mariadb"));
-        let options = PostgresOptions { stays: true, ..PostgresOptions::default() };
-        let rabbit_options = RabbitmqOptions { stays: true, ..RabbitmqOptions::default() };
-        let (rabbit, postgres, mariadb) = tokio::join!(
-            Rabbitmq::start_with(rabbit_options),
-            Postgres::start_with(options),
-            Mariadb::start_staying(&[], true)
-        );
+        let (rabbit, postgres, mariadb) = tokio::join!(Rabbitmq::start(), Postgres::start(), Mariadb::start());
         let ids = [Some(rabbit.epmd().id()), rabbit.id(), postgres.id(), mariadb.id()];
         let folders = [rabbit.epmd().folder(), &rabbit.folder, &postgres.folder, &mariadb.folder, &templates];
         Servers {
@@ -75,6 +69,7 @@ impl Servers {
             ],
             processes: ids.into_iter().flatten().filter_map(|id| Some((id, started(id)?))).collect(),
             folders: folders.into_iter().map(|folder| folder.to_path_buf()).collect(),
+            own: Some((rabbit, postgres, mariadb)),
         }
     }
 
@@ -86,7 +81,8 @@ impl Servers {
             && mariadb::answers(mysql).await
     }
 
-    fn stop(&self) {
+    fn stop(mut self) {
+        drop(self.own.take());
         for &(id, start) in &self.processes {
             if started(id) == Some(start) {
                 kill_tree(id);
@@ -97,7 +93,13 @@ impl Servers {
         }
     }
 
-    fn write(&self, file: &Path) {
+    /// Leaves them running, noted in the file.
+    fn keep(mut self, file: &Path) {
+        if let Some((rabbit, postgres, mariadb)) = &mut self.own {
+            rabbit.leave();
+            postgres.leave();
+            mariadb.leave();
+        }
         let mut lines: Vec<String> = self.values.iter().map(|value| format!("value {value}")).collect();
         lines.extend(self.processes.iter().map(|(id, start)| format!("process {id} {start}")));
         lines.extend(self.folders.iter().map(|folder| format!("folder {}", folder.display())));
@@ -185,7 +187,7 @@ async fn main() -> ExitCode {
         }
     };
     if keep && code != 130 {
-        servers.write(&state);
+        servers.keep(&state);
         eprintln!("servers stay; the next ./tests/run.sh takes them over");
     } else {
         servers.stop();

@@ -40,6 +40,8 @@ pub(super) struct Queue {
     pub most_bytes: usize,
     /// A name for the end of every channel that is opened from now on.
     pub refuse_cancel: bool,
+    /// Answers overtake what is on its way to the asker at that moment, as RabbitMQ's do.
+    pub overtaking: bool,
 }
 
 struct Message {
@@ -55,6 +57,8 @@ struct Channel {
     unacked: BTreeMap<u64, Message>,
     /// Sent, not taken by the consumer yet.
     arrived: VecDeque<u64>,
+    /// Where answers overtake: will arrive behind the next answer, or behind the one after it.
+    coming: [VecDeque<u64>; 2],
     cancelled: bool,
     closed: bool,
 }
@@ -75,6 +79,7 @@ impl Broker {
             most_unacked: 0,
             most_bytes: 0,
             refuse_cancel: false,
+            overtaking: false,
         };
         Broker { queue: Arc::new(Mutex::new(queue)), changed: Arc::new(watch::Sender::new(())) }
     }
@@ -168,7 +173,8 @@ impl Queue {
                 let Some(message) = self.ready.pop_front() else { break };
                 channel.last_tag += 1;
                 channel.unacked.insert(channel.last_tag, message);
-                channel.arrived.push_back(channel.last_tag);
+                let to = if self.overtaking { &mut channel.coming[1] } else { &mut channel.arrived };
+                to.push_back(channel.last_tag);
                 self.most_unacked = self.most_unacked.max(channel.unacked.len());
                 let bytes = channel.unacked.values().map(|message| message.envelope.body.len()).sum();
                 self.most_bytes = self.most_bytes.max(bytes);
@@ -271,10 +277,14 @@ impl Source for FakeSource {
     }
 
     async fn ready(&mut self) -> Result<u64, Failure> {
-        let queue = self.broker.queue();
-        if queue.channels[&self.channel].closed {
+        let mut queue = self.broker.queue();
+        let channel = queue.channels.get_mut(&self.channel).unwrap();
+        if channel.closed {
             return Err(lost("the channel is closed"));
         }
+        let [now, next] = std::mem::take(&mut channel.coming);
+        channel.arrived.extend(now);
+        channel.coming[0] = next;
         Ok(queue.ready.len() as u64)
     }
 

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use crate::catalogue::{Column, Kind, Table, TableName};
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Outcome, Unit};
-use crate::sink::{Database, Ledger, LedgerIdentity, Opening, Session, WritePlan};
+use crate::plan::{Ledger, WritePlan};
+use crate::sink::{Database, LedgerIdentity, Opening, Session};
 
 #[derive(Clone)]
 pub(super) struct FakeDatabase {
@@ -306,9 +307,9 @@ impl Session for FakeSession {
             self.broken = true;
             let written = self.transaction(units).await;
             // A future that is dropped before this line leaves it set.
-            self.broken = written.as_ref().is_err_and(|failure| {
-                matches!(failure.class, ErrorClass::SinkUnavailable | ErrorClass::Unknown)
-            });
+            self.broken = written
+                .as_ref()
+                .is_err_and(|failure| matches!(failure.class, ErrorClass::SinkUnavailable | ErrorClass::Unknown));
             written
         })
     }

@@ -38,6 +38,16 @@ async fn everything_is_settled_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_the_answer_has_overtaken_is_not_left_behind() {
+    let rig = Rig::until_empty(|_| {});
+    rig.broker.queue().overtaking = true;
+    rig.publish_good(0..20);
+    assert!(matches!(rig.run(0).await, End::Drained));
+    rig.assert_clean();
+    assert!(rig.broker.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_consumers_end_only_when_both_have_nothing() {
     let rig = two();
     rig.database.held.send_replace(true);

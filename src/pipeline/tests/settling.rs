@@ -130,7 +130,6 @@ async fn suspicious_messages_travel_alone() {
     tokio::time::sleep(Duration::from_millis(10)).await;
     rig.database.held.send_replace(false);
     rig.until_queue_empty().await;
-    let transactions: Vec<Vec<String>> =
-        rig.database.state().transactions.iter().map(|(ids, _)| ids.clone()).collect();
+    let transactions: Vec<Vec<String>> = rig.database.state().transactions.iter().map(|(ids, _)| ids.clone()).collect();
     assert_eq!(transactions, [["0"], ["1"], ["2"], ["3"]]);
 }

@@ -7,7 +7,8 @@ use sqlx::{Arguments, Encode, MySql, Type};
 use crate::catalogue::{Column, Kind};
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Cell, Row};
-use crate::sink::{Target, datetime_text};
+use crate::plan::Target;
+use crate::sink::datetime_text;
 
 /// The protocol's type of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,18 +120,17 @@ pub(super) const VALUE_OVERHEAD: usize = 12;
 
 /// At least the bytes that these columns of a row take in a statement's packet.
 pub(super) fn packet_bytes(row: &Row, columns: &[usize]) -> usize {
-    columns
-        .iter()
-        .map(|&at| {
-            VALUE_OVERHEAD
-                + match row.0.get(at) {
-                    Some(Cell::Text(slice) | Cell::Bytes(slice)) => slice_bytes(slice),
-                    // The longest time's text; numbers have 8 bytes.
-                    Some(_) => 27,
-                    None => 0,
-                }
-        })
-        .sum()
+    columns.iter().filter_map(|&at| row.0.get(at)).map(cell_bytes).sum()
+}
+
+/// At least the bytes that a cell takes in a statement's packet.
+pub(super) fn cell_bytes(cell: &Cell) -> usize {
+    VALUE_OVERHEAD
+        + match cell {
+            Cell::Text(slice) | Cell::Bytes(slice) => slice_bytes(slice),
+            // The longest time's text; numbers have 8 bytes.
+            _ => 27,
+        }
 }
 
 fn slice_bytes(slice: &crate::message::Slice) -> usize {

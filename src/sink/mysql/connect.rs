@@ -41,6 +41,10 @@ pub(super) fn options(config: &config::Database) -> Result<MySqlConnectOptions, 
         .no_engine_substitution(false)
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging();
+    if let Some(url::Host::Ipv6(address)) = url.host() {
+        // The URL's brackets are no part of the address.
+        options = options.host(&address.to_string());
+    }
     let says_mode = url.query_pairs().any(|(key, _)| matches!(&*key, "ssl-mode" | "sslmode"));
     if !says_mode && (config.tls.ca_file.is_some() || !is_local(&url)) {
         options = options.ssl_mode(MySqlSslMode::VerifyIdentity);
@@ -113,6 +117,9 @@ pub(super) async fn establish(config: &config::Database) -> Result<MysqlSession,
         .fetch_one(&mut connection)
         .await
         .map_err(failed)?;
+    let cipher =
+        sqlx::raw_sql("SHOW SESSION STATUS LIKE 'Ssl_cipher'").fetch_optional(&mut connection).await.map_err(failed)?;
+    let cipher = cipher.map(|row| text_at(&row, 1)).transpose()?.flatten().unwrap_or_default();
     let modes = text_at(&row, 1)?.unwrap_or_default();
     if !modes.contains("STRICT_ALL_TABLES") || text_at(&row, 2)?.as_deref() != Some("1") {
         connection.close().await.ok();
@@ -127,6 +134,7 @@ pub(super) async fn establish(config: &config::Database) -> Result<MysqlSession,
     Ok(MysqlSession {
         connection,
         mariadb,
+        tls: !cipher.is_empty(),
         long_timestamp: mariadb && at_least(&version, (11, 5)),
         max_packet: text_at(&row, 0)?.and_then(|bytes| bytes.parse().ok()).unwrap_or(1 << 20),
         // MySQL has no timeout for idle transactions: for their time the idle connection's is lowered.
@@ -193,6 +201,7 @@ mod tests {
             let mode = options(&config(url)).unwrap().get_ssl_mode();
             assert_eq!(matches!(mode, MySqlSslMode::VerifyIdentity), verified, "{url}");
         }
+        assert_eq!(options(&config("mysql://u:p@[::1]:3307/x")).unwrap().get_host(), "::1");
         let mut with_ca = config("mysql://u:p@localhost/x");
         with_ca.tls.ca_file = Some("ca.pem".into());
         assert!(matches!(options(&with_ca).unwrap().get_ssl_mode(), MySqlSslMode::VerifyIdentity));

@@ -7,8 +7,9 @@ use sqlx::AssertSqlSafe;
 use super::{MysqlSession, classify, quote, text_at};
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
+use crate::plan::Ledger;
 use crate::sink::marker::{self, Marker};
-use crate::sink::{Ledger, LedgerIdentity, Opening};
+use crate::sink::{LedgerIdentity, Opening};
 
 /// Each turns the layout with its place + 1 into the next one; `{ledger}` is the ledger's quoted
 /// name. What [`ddl`] creates is always the newest.

@@ -9,10 +9,10 @@ use super::{MysqlSession, classify, quote, quote_name};
 use crate::catalogue::{Column, Kind};
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Row, Unit};
+use crate::plan::{Deduplication, Ledger, Target, WritePlan};
 use crate::sink::optimistic::{Engine, Known};
 use crate::sink::shape::{self, Group};
 use crate::sink::values_sql::{self, Insert};
-use crate::sink::{Deduplication, Ledger, Target, WritePlan};
 
 /// Values bound in one statement; the protocol counts them in 16 bits.
 const BINDS: usize = 65_535;
@@ -23,8 +23,18 @@ const ROWS: usize = 1_024;
 /// Bytes in one statement, unless a single row has more: a larger one gains nothing.
 const BYTES: usize = 4 << 20;
 
+/// Bytes of a statement that fits into one TLS record (16 KiB) with what stands around it.
+const RECORD: usize = 16_000;
+
+/// Bytes of a row of which several fit into a TLS record.
+const SMALL_ROW: usize = 2_000;
+
 /// What a packet has beside its values, generously.
 const PACKET_OVERHEAD: usize = 1_024;
+
+/// Bytes that a ledger entry has beside its ID: its hash, both values' overheads, and more than
+/// the difference to its row's text.
+const ENTRY_OVERHEAD: usize = 16 + 2 * bind::VALUE_OVERHEAD;
 
 /// Lookups by column in one statement: each opens the table anew.
 const LOOKUPS: usize = 64;
@@ -100,15 +110,11 @@ impl MysqlSession {
             .iter()
             .map(|(row, _)| bind::packet_bytes(row, &group.columns).max(insert.row_length()))
             .collect();
-        let limit = self.packet_limit().saturating_sub(insert.head_length()).min(BYTES);
+        let limit = self.statement_limit(&sizes).saturating_sub(insert.head_length());
         let mut start = 0;
         while start < group.rows.len() {
-            let mut rows = values_sql::statement_rows(group.rows.len() - start, most);
-            let mut bytes: usize = sizes[start..start + rows].iter().sum();
-            while rows > 1 && bytes > limit {
-                rows /= 2;
-                bytes = sizes[start..start + rows].iter().sum();
-            }
+            let rows = values_sql::rows_within(&sizes[start..], most, limit);
+            let bytes = sizes[start..start + rows].iter().sum();
             let mut arguments = MySqlArguments::default();
             arguments.reserve(rows * binders.len(), bytes);
             for (row, body) in &group.rows[start..start + rows] {
@@ -125,6 +131,16 @@ impl MysqlSession {
     /// Bytes that a statement's values may have.
     fn packet_limit(&self) -> usize {
         self.max_packet.saturating_sub(PACKET_OVERHEAD)
+    }
+
+    /// Bytes that a statement's values should have. sqlx leaves Nagle's algorithm on and sends each
+    /// TLS record on its own: a statement of several waits some 40 ms for the server's delayed
+    /// acknowledgement. So small rows go into statements of one record; with large ones that would
+    /// make too many statements.
+    fn statement_limit(&self, sizes: &[usize]) -> usize {
+        let small = sizes.iter().sum::<usize>() <= sizes.len() * SMALL_ROW;
+        let most = if self.tls && small { RECORD } else { BYTES };
+        self.packet_limit().min(most)
     }
 }
 
@@ -143,8 +159,7 @@ impl Engine for MysqlSession {
         self.usable()?;
         let limit = self.packet_limit();
         for row in units.iter().flat_map(|unit| &unit.changes).map(|change| &change.row) {
-            let filled: Vec<usize> = (0..row.0.len()).collect();
-            let bytes = bind::packet_bytes(row, &filled);
+            let bytes: usize = row.0.iter().map(bind::cell_bytes).sum();
             if bytes > limit {
                 return Err(Failure::new(
                     ErrorClass::RowRejected,
@@ -178,10 +193,13 @@ impl Engine for MysqlSession {
     async fn known(&mut self, ledger: &Ledger, entries: &[&LedgerEntry]) -> Result<Known, Failure> {
         let failed = |error| classify::failure(error, &[]);
         let mut known = Known::new();
-        let mut rest = entries;
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(values_sql::statement_rows(rest.len(), ROWS / 2));
-            rest = later;
+        let sizes: Vec<usize> = entries.iter().map(|entry| entry.id.as_str().len() + bind::VALUE_OVERHEAD).collect();
+        let limit = self.statement_limit(&sizes);
+        let mut start = 0;
+        while start < entries.len() {
+            let count = values_sql::rows_within(&sizes[start..], ROWS, limit);
+            let now = &entries[start..start + count];
+            start += count;
             let mut text = format!(
                 "SELECT message_id, body_hash FROM {} WHERE pipeline = {} AND message_id IN (",
                 quote(&ledger.table),
@@ -209,12 +227,13 @@ impl Engine for MysqlSession {
         let head =
             format!("INSERT INTO {} (pipeline, message_id, body_hash, written_at) VALUES ", quote(&ledger.table));
         let insert = Insert::raw(head, format!("({},?,?,UTC_TIMESTAMP(6))", ledger.pipeline));
-        // An ID has 255 bytes at most, beside which its share of the text is small.
-        let most = (self.packet_limit() / 400).clamp(1, ROWS);
-        let mut rest = entries;
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(values_sql::statement_rows(rest.len(), most));
-            rest = later;
+        let sizes: Vec<usize> = entries.iter().map(|entry| entry.id.as_str().len() + ENTRY_OVERHEAD).collect();
+        let limit = self.statement_limit(&sizes);
+        let mut start = 0;
+        while start < entries.len() {
+            let count = values_sql::rows_within(&sizes[start..], ROWS, limit);
+            let now = &entries[start..start + count];
+            start += count;
             let mut arguments = MySqlArguments::default();
             arguments.reserve(now.len() * 2, now.len() * 64);
             for entry in now {
@@ -238,14 +257,12 @@ impl Engine for MysqlSession {
         let (table, name) = (quote(&target.table), quote_name(&target.columns[column].name));
         let mut found = Vec::new();
         let mut start = 0;
+        // What a lookup takes, as text or as value, whichever is more.
+        let select = table.len() + name.len() + value.len() + 40;
+        let sizes: Vec<usize> = rows.iter().map(|(row, _)| bind::packet_bytes(row, &[column]).max(select)).collect();
+        let limit = self.statement_limit(&sizes);
         while start < rows.len() {
-            let mut count = values_sql::statement_rows(rows.len() - start, LOOKUPS);
-            let bytes = |count: usize| -> usize {
-                rows[start..start + count].iter().map(|(row, _)| bind::packet_bytes(row, &[column]) + table.len()).sum()
-            };
-            while count > 1 && bytes(count) > self.packet_limit() {
-                count /= 2;
-            }
+            let count = values_sql::rows_within(&sizes[start..], LOOKUPS, limit);
             let mut text = String::new();
             let mut arguments = MySqlArguments::default();
             for (place, (row, body)) in rows[start..start + count].iter().enumerate() {

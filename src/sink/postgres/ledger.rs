@@ -6,7 +6,9 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
-use crate::sink::{Ledger, LedgerIdentity, Opening, marker};
+use crate::plan::Ledger;
+use crate::sink::marker::{self, Marker};
+use crate::sink::{LedgerIdentity, Opening};
 
 use super::classify::failure;
 use super::link::Link;
@@ -24,11 +26,6 @@ const MAX_NAME: usize = 63;
 
 /// One lock for all ledgers of a database: taken at starts only.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7881665129830187625)";
-
-/// The marker table's name.
-fn pipelines(table: &TableName) -> TableName {
-    TableName { schema: table.schema.clone(), name: format!("{}_pipelines", table.name) }
-}
 
 /// The DDL of both tables.
 pub(super) fn ddl(table: &TableName) -> String {
@@ -50,7 +47,7 @@ pub(super) fn ddl(table: &TableName) -> String {
          );",
         ledger = quoted(table),
         index = quote(&format!("{}_written", table.name)),
-        pipelines = quoted(&pipelines(table)),
+        pipelines = quoted(&marker::table(table)),
     )
 }
 
@@ -61,7 +58,7 @@ pub(super) async fn open(
     identity: &LedgerIdentity,
     opening: Opening,
 ) -> Result<Ledger, Failure> {
-    if pipelines(table).name.len() > MAX_NAME {
+    if marker::table(table).name.len() > MAX_NAME {
         let message = format!("ledger_table {table} is too long: its tables' names must fit into {MAX_NAME} bytes");
         return Err(misconfigured("ledger_name", message));
     }
@@ -69,7 +66,10 @@ pub(super) async fn open(
         if opening == Opening::Existing {
             return Err(marker::missing(table));
         }
-        create(link, table).await.map_err(|failure| with_ddl(failure, table))?;
+        create(link, table).await.map_err(|failure| match failure.class {
+            ErrorClass::SinkMisconfigured => marker::not_created(table, &failure, &ddl(table)),
+            _ => failure,
+        })?;
     }
     check(link.conn(), table).await?;
     migrate(link, table).await?;
@@ -81,7 +81,7 @@ pub(super) async fn open(
 async fn is_complete(conn: &mut PgConnection, table: &TableName) -> Result<bool, Failure> {
     sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL")
         .bind(quoted(table))
-        .bind(quoted(&pipelines(table)))
+        .bind(quoted(&marker::table(table)))
         .fetch_one(conn)
         .await
         .map_err(failure)
@@ -98,22 +98,9 @@ async fn create(link: &mut Link, table: &TableName) -> Result<(), Failure> {
     link.end(result).await
 }
 
-fn with_ddl(mut failure: Failure, table: &TableName) -> Failure {
-    if failure.class == ErrorClass::SinkMisconfigured {
-        failure.message = format!(
-            "the ledger {table} is not there and this login can't create it ({}). Let somebody who may run this, \
-             and grant SELECT, INSERT and DELETE on the first table, SELECT, INSERT and UPDATE on the second:\n{}",
-            failure.message,
-            ddl(table)
-        )
-        .into();
-    }
-    failure
-}
-
 /// That the tables keep what is written to them, and that this login may use them.
 async fn check(conn: &mut PgConnection, table: &TableName) -> Result<(), Failure> {
-    let marker = pipelines(table);
+    let marker = marker::table(table);
     for (name, privileges) in [(table, "SELECT, INSERT, DELETE"), (&marker, "SELECT, INSERT")] {
         let row = sqlx::query(
             "SELECT relkind::text, relpersistence::text, \
@@ -147,7 +134,7 @@ async fn check(conn: &mut PgConnection, table: &TableName) -> Result<(), Failure
 }
 
 async fn layout(conn: &mut PgConnection, table: &TableName) -> Result<(i32, i32), Failure> {
-    let sql = format!("SELECT min(layout), max(layout) FROM {}", quoted(&pipelines(table)));
+    let sql = format!("SELECT min(layout), max(layout) FROM {}", quoted(&marker::table(table)));
     let (oldest, newest): (Option<i32>, Option<i32>) =
         sqlx::query_as(AssertSqlSafe(sql)).fetch_one(conn).await.map_err(failure)?;
     Ok((oldest.unwrap_or(LAYOUT), newest.unwrap_or(LAYOUT)))
@@ -156,11 +143,7 @@ async fn layout(conn: &mut PgConnection, table: &TableName) -> Result<(i32, i32)
 async fn migrate(link: &mut Link, table: &TableName) -> Result<(), Failure> {
     let (oldest, newest) = layout(link.conn(), table).await?;
     if newest > LAYOUT {
-        let message = format!(
-            "the ledger {table} has layout {newest}, this version knows {LAYOUT} at most: it belongs to a newer \
-             version, which alone may write to it"
-        );
-        return Err(misconfigured("ledger_layout", message));
+        return Err(marker::newer_layout(table, newest.into(), LAYOUT.into()));
     }
     if oldest == LAYOUT {
         return Ok(());
@@ -174,7 +157,7 @@ async fn migrate_locked(conn: &mut PgConnection, table: &TableName) -> Result<()
     conn.execute(LOCK).await.map_err(failure)?;
     // Another process may have done it while we waited.
     let (oldest, _) = layout(conn, table).await?;
-    let (ledger, marker) = (quoted(table), quoted(&pipelines(table)));
+    let (ledger, marker) = (quoted(table), quoted(&marker::table(table)));
     let done = usize::try_from(oldest - 1).unwrap_or_default();
     for migration in MIGRATIONS.iter().skip(done) {
         let sql = migration.replace("{ledger}", &ledger).replace("{pipelines}", &marker);
@@ -192,7 +175,7 @@ async fn mark(
     identity: &LedgerIdentity,
     opening: Opening,
 ) -> Result<(i32, bool), Failure> {
-    let marker = quoted(&pipelines(table));
+    let marker = quoted(&marker::table(table));
     let conn = link.conn();
     let target = identity.table.to_string();
     let insert = format!(
@@ -214,22 +197,14 @@ async fn mark(
         return Ok((id, false));
     }
     let select = format!("SELECT id, queue, target FROM {marker} WHERE name = $1");
-    let (id, queue, known): (i32, String, String) =
+    let (id, queue, target): (i32, String, String) =
         sqlx::query_as(AssertSqlSafe(select)).bind(&identity.pipeline).fetch_one(&mut *conn).await.map_err(failure)?;
-    if queue == identity.queue && known == target {
-        return Ok((id, true));
-    }
-    if opening != Opening::Adopt {
-        let message = format!(
-            "pipeline {:?} has a ledger in {table} for queue {queue:?} and table {known:?}; this config says queue \
-             {:?} and table {target:?}. If another config uses the same name, give this pipeline another one; if it \
-             was changed on purpose, start once with `--adopt`",
-            identity.pipeline, identity.queue
-        );
-        return Err(misconfigured("ledger_identity", message));
+    let found = Marker { id, queue, target };
+    if !marker::check(&found, identity, opening)? {
+        return Ok((found.id, true));
     }
     let update = format!("UPDATE {marker} SET queue = $2, target = $3 WHERE id = $1");
-    let query = sqlx::query(AssertSqlSafe(update)).bind(id).bind(&identity.queue).bind(&target);
+    let query = sqlx::query(AssertSqlSafe(update)).bind(id).bind(&identity.queue).bind(identity.table.to_string());
     query.execute(conn).await.map_err(failure)?;
     Ok((id, true))
 }

@@ -2,7 +2,7 @@
 //! here; values are bound.
 
 use crate::catalogue::{Column, Kind, TableName};
-use crate::sink::Target;
+use crate::plan::Target;
 
 use super::bind::Bind;
 

@@ -8,8 +8,8 @@ use sqlx::{Arguments, AssertSqlSafe, PgConnection};
 use crate::config::IdConflict;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Row, Unit};
+use crate::plan::{Deduplication, Ledger, Target, WritePlan};
 use crate::sink::shape::{self, Group};
-use crate::sink::{Deduplication, Ledger, Target, WritePlan};
 
 use super::bind::{self, Bind};
 use super::classify::failure;

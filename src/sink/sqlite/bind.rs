@@ -9,7 +9,8 @@ use super::kinds::{Affinity, affinity};
 use crate::catalogue::{Column, Kind};
 use crate::error::{ErrorClass, Failure};
 use crate::message::Cell;
-use crate::sink::{Target, datetime_text};
+use crate::plan::Target;
+use crate::sink::datetime_text;
 
 /// How the texts of one column are bound.
 #[derive(Clone, Copy, PartialEq, Eq)]

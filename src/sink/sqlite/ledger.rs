@@ -7,8 +7,9 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::{SqliteSession, classify, quote, schema_of};
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
+use crate::plan::Ledger;
 use crate::sink::marker::{self, Marker};
-use crate::sink::{Ledger, LedgerIdentity, Opening, datetime_text};
+use crate::sink::{LedgerIdentity, Opening, datetime_text};
 
 /// Each turns the layout with its place + 1 into the next one; `{ledger}` is the ledger's quoted
 /// name. What [`ddl`] creates is always the newest.

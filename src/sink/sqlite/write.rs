@@ -11,10 +11,11 @@ use super::{SqliteSession, classify, ledger, quote, quote_name};
 use crate::catalogue::Column;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Row, Unit};
+use crate::plan::{Deduplication, Ledger, Target, WritePlan};
+use crate::sink::datetime_text;
 use crate::sink::optimistic::{Engine, Known};
 use crate::sink::shape::{self, Group};
 use crate::sink::values_sql::{self, Insert};
-use crate::sink::{Deduplication, Ledger, Target, WritePlan, datetime_text};
 
 /// Values bound in one statement (SQLITE_MAX_VARIABLE_NUMBER).
 const BINDS: usize = 32_766;

@@ -25,11 +25,6 @@ impl Mariadb {
 
     /// With further options of `mariadbd`, such as `--max-allowed-packet=1M`.
     pub async fn start_with(options: &[&str]) -> Self {
-        Self::start_staying(options, false).await
-    }
-
-    /// As [`Mariadb::start_with`]; it outlives the test process if it `stays`.
-    pub async fn start_staying(options: &[&str], stays: bool) -> Self {
         let folder = new_folder("mariadb");
         let data = folder.join("data");
         if !copy_template("mariadb", &data) {
@@ -63,9 +58,6 @@ impl Mariadb {
             command
         });
         let mut server = Mariadb { node, port };
-        if stays {
-            server.node.stay();
-        }
         server.restart().await;
         server
     }

@@ -14,15 +14,13 @@ use crate::support::process::{Node, User, free_port, new_folder, run};
 pub struct PostgresOptions {
     /// Lines `name = value` for postgresql.conf; the last one of a name holds.
     pub settings: Vec<(String, String)>,
-    /// It outlives the test process.
-    pub stays: bool,
 }
 
 impl PostgresOptions {
     /// Syncs to disk as a production server does. Otherwise fsync is off: a killed *process* loses
     /// nothing by that, only a machine that loses power would.
     pub fn durable() -> Self {
-        PostgresOptions { settings: vec![("fsync".into(), "on".into())], stays: false }
+        PostgresOptions { settings: vec![("fsync".into(), "on".into())] }
     }
 }
 
@@ -46,6 +44,7 @@ impl Postgres {
         let port = free_port();
         let mut conf = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\n\
+             dynamic_shared_memory_type = mmap\n\
              max_connections = 200\nshared_buffers = 64MB\nmax_wal_size = 256MB\nlog_line_prefix = '%m [%p] %a '\n"
         );
         for (name, value) in &options.settings {
@@ -58,9 +57,6 @@ impl Postgres {
             })
         });
         let mut server = Postgres { node, port };
-        if options.stays {
-            server.node.stay();
-        }
         server.restart().await;
         server
     }

@@ -25,8 +25,6 @@ pub struct RabbitmqOptions {
     pub conf: Vec<String>,
     /// `rabbitmq_management` and the like. Its HTTP API then listens on [`Rabbitmq::http_port`].
     pub plugins: Vec<String>,
-    /// It outlives the test process.
-    pub stays: bool,
 }
 
 /// Erlang's name server, which would otherwise start by itself and never end.
@@ -39,13 +37,13 @@ pub struct Epmd {
 }
 
 impl Epmd {
-    fn start(stays: bool) -> Arc<Epmd> {
+    fn start() -> Arc<Epmd> {
         let folder = new_folder("epmd");
         let port = free_port();
         let mut command = Command::new(program("epmd", &[]));
         command.args(["-address", "127.0.0.1", "-port", &port.to_string()]);
-        let process = Process::spawn(command, &folder.join("epmd.log"), (!stays).then_some(folder.as_path()));
-        Arc::new(Epmd { port, folder, process, stays })
+        let process = Process::spawn(command, &folder.join("epmd.log"), &folder);
+        Arc::new(Epmd { port, folder, process, stays: false })
     }
 
     /// Number of its process.
@@ -83,14 +81,14 @@ impl Rabbitmq {
     }
 
     pub async fn start_with(options: RabbitmqOptions) -> Self {
-        let epmd = Epmd::start(options.stays);
+        let epmd = Epmd::start();
         Self::start_node(&options, epmd, None).await
     }
 
     /// Nodes that form one cluster.
     pub async fn start_cluster(nodes: usize) -> Vec<Self> {
         let options = RabbitmqOptions::default();
-        let epmd = Epmd::start(false);
+        let epmd = Epmd::start();
         let mut cluster: Vec<Self> = Vec::new();
         for _ in 0..nodes {
             let first = cluster.first().map(|first| first.name.clone());
@@ -124,9 +122,6 @@ impl Rabbitmq {
             command
         });
         let mut server = Rabbitmq { node, port, http_port, name, epmd };
-        if options.stays {
-            server.node.stay();
-        }
         server.restart().await;
         server
     }
@@ -175,6 +170,14 @@ impl Rabbitmq {
         words.push(program("rabbitmqctl", &["/usr/lib/rabbitmq/bin"]).display().to_string());
         words.push("--quiet".to_owned());
         words.join(" ")
+    }
+
+    /// It and its name server outlive this process from now on. Not for clusters.
+    pub fn leave(&mut self) {
+        self.node.leave();
+        let epmd = Arc::get_mut(&mut self.epmd).expect("a node that is alone");
+        epmd.process.leave();
+        epmd.stays = true;
     }
 
     /// Runs `rabbitmqctl` and says what it printed.
