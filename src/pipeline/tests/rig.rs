@@ -122,14 +122,16 @@ impl Rig {
     pub(super) fn keep(&self, index: usize) -> JoinHandle<()> {
         let rig = self.clone();
         tokio::spawn(async move {
+            let mut wait = Duration::from_millis(100);
             loop {
                 if let Ok(prepared) = rig.prepare().await {
                     match rig.run_prepared(index, &prepared).await {
                         End::Stopped | End::Drained => return,
-                        _ => {}
+                        _ => wait = Duration::from_millis(100),
                     }
                 }
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(wait).await;
+                wait = (2 * wait).min(Duration::from_secs(10));
             }
         })
     }

@@ -125,7 +125,7 @@ impl Schedule {
             2 => "strange".to_owned(),
             3 => "policy".to_owned(),
             4 => ["killer", "crasher"][self.luck.below(2) as usize].to_owned(),
-            5 => format!("child of {}", self.luck.below(40)),
+            5 => format!("child of {}", self.luck.below(30)),
             _ => "good".to_owned(),
         };
         // Now and then an ID that was there before: most with the same body, some with another.
@@ -223,7 +223,7 @@ impl Schedule {
     }
 
     async fn run(&mut self) {
-        let messages = 5 + self.luck.below(36);
+        let messages = 5 + self.luck.below(26);
         for number in 0..messages {
             self.publish_one(number);
             if self.luck.one_in(6) {
