@@ -83,8 +83,9 @@ pub struct ConsumerState {
 }
 
 impl ConsumerState {
-    /// Changes the state and tells the log: changes are never throttled. A state that goes on
-    /// keeps its `since`, even if its reason changes.
+    /// Changes the state and tells the log: changes are never throttled, new reasons neither, which
+    /// come as slowly as attempts do. A state that goes on keeps its `since`, even if its reason
+    /// changes.
     pub fn enter(&mut self, pipeline: &str, state: State, reason: Option<String>) {
         if self.state != state {
             self.since = Instant::now();
@@ -98,6 +99,9 @@ impl ConsumerState {
                 }
             }
             self.state = state;
+        } else if let Some(why) = reason.as_deref().filter(|_| reason != self.reason) {
+            // What it waits for now is what has to be mended.
+            tracing::warn!(pipeline, "still {}: {why}", state.name());
         }
         self.reason = reason;
     }
