@@ -135,7 +135,8 @@ impl Connection {
     ///
     /// # Errors
     /// Class `source_lost`: 403 without the right to look, 405 where another connection owns the
-    /// queue exclusively, or whatever befell the connection.
+    /// queue exclusively, `queue_down` where the queue's node is away or its process has crashed,
+    /// or whatever befell the connection.
     pub async fn queue_exists(&self, queue: &str) -> Result<QueueState, Failure> {
         let doing = format!("looking at queue \"{queue}\"");
         let name = short(queue, "the queue's name")?;
@@ -147,7 +148,10 @@ impl Connection {
                 ready: queue.message_count().into(),
                 consumers: queue.consumer_count().into(),
             }),
-            Ok(Err(error)) if failure::reply_code(&error) == Some(reply::NOT_FOUND) => Ok(QueueState::Missing),
+            Ok(Err(error)) if failure::no_such_queue(&error) => Ok(QueueState::Missing),
+            Ok(Err(error)) if failure::reply_code(&error) == Some(reply::NOT_FOUND) => {
+                Err(Failure { code: "queue_down".into(), ..failure::failed(ErrorClass::SourceLost, &doing, &error) })
+            }
             Ok(Err(error)) => Err(failure::failed(ErrorClass::SourceLost, &doing, &error)),
             Err(_) => Err(failure::silent(ErrorClass::SourceLost, &doing)),
         }

@@ -30,6 +30,17 @@ pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
     }
 }
 
+/// There is no such queue. The broker says 404 as well of a queue whose node is away: that one is
+/// there, with its messages, and only its text tells.
+pub(super) fn no_such_queue(error: &lapin::Error) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => {
+            error.get_id() == reply::NOT_FOUND && error.get_message().as_str().contains("no queue")
+        }
+        _ => false,
+    }
+}
+
 /// Says in `class` what went wrong while `doing` something.
 pub(super) fn failed(class: ErrorClass, doing: &str, error: &lapin::Error) -> Failure {
     let (code, what) = match error.kind() {

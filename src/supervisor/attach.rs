@@ -2,6 +2,7 @@
 
 use super::Obstacle;
 use crate::config;
+use crate::error::Failure;
 use crate::pipeline::first_prefetch;
 use crate::rabbitmq::{Connection, QueueState, Rabbitmq, Subscription};
 
@@ -22,18 +23,23 @@ pub(super) async fn attach(
 
 async fn subscribe(connection: &Connection, pipeline: &config::Pipeline) -> Result<Subscription, Obstacle> {
     let source = |failure| Obstacle::source(&failure);
-    if connection.queue_exists(&pipeline.queue).await.map_err(source)? == QueueState::Missing {
-        let Some(declare) = &pipeline.declare else {
+    let missing = connection.queue_exists(&pipeline.queue).await.map_err(source)? == QueueState::Missing;
+    match &pipeline.declare {
+        // Also where the queue is there: declared but not bound, as after an exchange that was
+        // missing, it would look fine and get nothing.
+        Some(declare) => {
+            connection.declare_source(&pipeline.queue, declare).await.map_err(refused)?;
+            if missing {
+                tracing::info!(pipeline = pipeline.name, queue = pipeline.queue, "queue declared");
+            }
+        }
+        None if missing => {
             return Err(Obstacle::paused(format!(
                 "queue {} is missing: create it, or set `declare` in pipelines.{}",
                 pipeline.queue, pipeline.name
             )));
-        };
-        connection
-            .declare_source(&pipeline.queue, declare)
-            .await
-            .map_err(|failure| Obstacle::paused(failure.to_string()))?;
-        tracing::info!(pipeline = pipeline.name, queue = pipeline.queue, "queue declared");
+        }
+        None => {}
     }
     let dead = &pipeline.dead_letter;
     if connection.queue_exists(&dead.queue).await.map_err(source)? == QueueState::Missing {
@@ -43,13 +49,18 @@ async fn subscribe(connection: &Connection, pipeline: &config::Pipeline) -> Resu
                 dead.queue, pipeline.name
             )));
         }
-        connection
-            .declare_dead_letter_queue(&dead.queue)
-            .await
-            .map_err(|failure| Obstacle::paused(failure.to_string()))?;
+        connection.declare_dead_letter_queue(&dead.queue).await.map_err(refused)?;
         tracing::info!(pipeline = pipeline.name, queue = dead.queue, "dead-letter queue declared");
     }
     connection.subscribe(&pipeline.queue, first_prefetch(pipeline), &tag(pipeline)).await.map_err(source)
+}
+
+/// A declaration that the broker refuses waits for somebody to act, any other failure for the broker.
+fn refused(failure: Failure) -> Obstacle {
+    match failure.code.as_ref() {
+        "403" | "404" | "405" | "406" => Obstacle::paused(failure.to_string()),
+        _ => Obstacle::source(&failure),
+    }
 }
 
 /// What operators see in the broker's list of consumers.
