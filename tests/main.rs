@@ -4,5 +4,7 @@
 
 mod support;
 
+mod faults_broker;
 mod main_job;
 mod smoke;
+mod worker;

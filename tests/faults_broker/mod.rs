@@ -1,0 +1,5 @@
+//! What brokers and their operators do to a running worker. Whatever it is: the worker goes on by
+//! itself, nothing is lost, nothing is written twice.
+
+mod gone;
+mod queues;

@@ -1,0 +1,3 @@
+//! The worker's life: how it starts, what it tells, how it ends.
+
+pub mod scene;
