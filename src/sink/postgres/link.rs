@@ -30,7 +30,7 @@ impl Link {
     /// `sink_unavailable`, code `session_broken`, after a lost connection or a dropped future.
     pub fn enter(&mut self) -> Result<&mut Self, Failure> {
         if !self.usable {
-            let message = "this session was lost in the middle of its work; a new one is needed";
+            let message = "the database session was lost in the middle of its work; a new one is needed";
             return Err(Failure::new(ErrorClass::SinkUnavailable, "session_broken", message));
         }
         self.usable = false;
