@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::main_job::orders::{self, Orders};
-use crate::support::broker::{Broker, Kind, Message, Taken};
+use crate::support::broker::{Broker, Depth, Kind, Message, Taken};
 use crate::support::database::{Server, TestDatabase, try_rows};
 use crate::support::servers::{Rabbitmq, rabbitmqctl, shared_amqp_url, shared_rabbitmqctl};
 use crate::support::wait::{PATIENCE, eventually, unique_name};
@@ -104,6 +104,15 @@ impl Scene {
 
     /// Publishes bad orders and expects their dead letters.
     pub async fn publish_bad(&mut self, numbers: Range<usize>) {
+        self.publish_bad_where(numbers).await;
+    }
+
+    /// Publishes bad orders that are all rejected for the same reason.
+    pub async fn publish_bad_of_one_kind(&mut self, numbers: Range<usize>) {
+        self.publish_bad_where(numbers.map(|n| n * 4 + 1)).await;
+    }
+
+    async fn publish_bad_where(&mut self, numbers: impl Iterator<Item = usize>) {
         let messages: Vec<Message> = numbers.map(|n| self.bad(n)).collect();
         self.broker.publish(&self.queue, messages).await;
     }
@@ -126,6 +135,13 @@ impl Scene {
     pub async fn rows(&self) -> Option<usize> {
         let counted = try_rows(&self.database.url, "SELECT CAST(count(*) AS TEXT) FROM orders").await.ok()?;
         counted[0][0].as_ref()?.parse().ok()
+    }
+
+    /// Waits until so many messages are ready, and nothing is unacked.
+    pub async fn wait_until_ready(&self, count: u64) {
+        let depth = Depth { ready: count, unacked: 0 };
+        eventually(PATIENCE, "all are back", async || self.broker.ready(&self.queue).await == count).await;
+        assert_eq!(self.broker.depth(&self.queue).await, depth);
     }
 
     /// Waits until every good order that was published stands in the table.
