@@ -97,6 +97,11 @@ async fn connections_and_channels_closed_by_the_operator_come_back() {
     scene.ctl(&["eval", channels]).await;
     scene.flows(&mut worker).await;
     scene.dead_lettered(8).await;
+    // One for each consumer and one for its dead letters: none is left behind.
+    eventually(PATIENCE, "no connection is left behind", async || {
+        scene.ctl(&["list_connections", "client_properties"]).await.matches("\"rabbit-sink/").count() <= 4
+    })
+    .await;
     worker.stop().await.expect(0);
     scene.audit().await;
 }

@@ -2,5 +2,6 @@
 
 mod ending;
 mod hold;
+mod pace;
 pub mod scene;
 mod telling;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use crate::main_job::orders::{self, Orders};
 use crate::support::broker::{Broker, Depth, Kind, Message, Taken};
@@ -13,6 +14,9 @@ use crate::support::{Accountant, Worker, process};
 /// Short waits: what takes its time here is the other side.
 const RETRY: &str = "\n[pipelines.orders.retry]\ninitial = \"50ms\"\nmax = \"500ms\"\n";
 
+/// A password that breaks whatever doesn't encode or quote it.
+pub const PASSWORD: &str = "p@ss/w:ö#rd?%41&'$\"+ x";
+
 pub struct Scene {
     pub broker: Broker,
     pub database: TestDatabase,
@@ -22,8 +26,16 @@ pub struct Scene {
     pub rabbitmq: String,
     /// Where the worker's admin listener is.
     pub admin: String,
+    /// For files that a config names; gone with the scene.
+    pub folder: PathBuf,
     ctl: String,
     books: Orders,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
 }
 
 impl Scene {
@@ -50,7 +62,9 @@ impl Scene {
         database.execute(orders::table(database.server)).await;
         let books = Orders { messages: Vec::new(), accountant: Accountant::default(), causes: BTreeMap::new() };
         let admin = format!("127.0.0.1:{}", process::free_port());
-        Scene { broker, database, queue, amqp, rabbitmq: "heartbeat = \"10s\"".to_owned(), admin, ctl, books }
+        let rabbitmq = "heartbeat = \"10s\"".to_owned();
+        let folder = process::new_folder("scene");
+        Scene { broker, database, queue, amqp, rabbitmq, admin, folder, ctl, books }
     }
 
     pub fn dead(&self) -> String {
@@ -84,6 +98,26 @@ impl Scene {
         let (ctl, arguments) = (self.ctl.clone(), arguments.iter().map(ToString::to_string).collect::<Vec<_>>());
         let words = move || rabbitmqctl(&ctl, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
         tokio::task::spawn_blocking(words).await.expect("no panic")
+    }
+
+    /// From now on the worker logs in as a user of its own, by a file with [`PASSWORD`].
+    pub async fn user(&mut self, what: &str) -> String {
+        let user = unique_name(what);
+        self.ctl(&["add_user", &user, PASSWORD]).await;
+        self.ctl(&["set_permissions", &user, ".*", ".*", ".*"]).await;
+        let file = self.folder.join("password");
+        std::fs::write(&file, format!("{PASSWORD}\n")).expect("a file in an own folder");
+        let login = format!("username = \"{user}\"\npassword_file = \"{}\"", file.display());
+        self.rabbitmq = format!("{}\n{login}", self.rabbitmq);
+        let mut url = url::Url::parse(&self.amqp).expect("a URL");
+        url.set_username("").expect("a URL with a host");
+        url.set_password(None).expect("a URL with a host");
+        self.amqp = url.into();
+        user
+    }
+
+    pub async fn drop_user(&self, user: &str) {
+        self.ctl(&["delete_user", user]).await;
     }
 
     /// Publishes good orders and expects their rows.
