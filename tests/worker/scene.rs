@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::main_job::orders::{self, Orders};
-use crate::support::broker::{Broker, Depth, Kind, Message, Taken};
+use crate::support::broker::{Broker, Kind, Message, Taken};
 use crate::support::database::{Server, TestDatabase, try_rows};
 use crate::support::servers::{Rabbitmq, rabbitmqctl, shared_amqp_url, shared_rabbitmqctl};
 use crate::support::wait::{PATIENCE, eventually, unique_name};
