@@ -1,5 +1,6 @@
 //! The worker's life: how it starts, what it tells, how it ends.
 
 mod ending;
+mod hold;
 pub mod scene;
 mod telling;

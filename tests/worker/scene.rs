@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::main_job::orders::{self, Orders};
-use crate::support::broker::{Broker, Kind, Message, Taken};
+use crate::support::broker::{Broker, Depth, Kind, Message, Taken};
 use crate::support::database::{Server, TestDatabase, try_rows};
 use crate::support::servers::{Rabbitmq, rabbitmqctl, shared_amqp_url, shared_rabbitmqctl};
 use crate::support::wait::{PATIENCE, eventually, unique_name};
@@ -104,6 +104,10 @@ impl Scene {
 
     /// Publishes bad orders and expects their dead letters.
     pub async fn publish_bad(&mut self, numbers: Range<usize>) {
+        self.publish_bad_where(numbers).await;
+    }
+
+    async fn publish_bad_where(&mut self, numbers: impl Iterator<Item = usize>) {
         let messages: Vec<Message> = numbers.map(|n| self.bad(n)).collect();
         self.broker.publish(&self.queue, messages).await;
     }

@@ -175,3 +175,14 @@ async fn logins_with_any_character_come_from_files() {
     scene.database.execute(&format!("DROP OWNED BY {user}; DROP ROLE {user}")).await;
     std::fs::remove_dir_all(folder).expect("an own folder");
 }
+
+#[tokio::test]
+async fn servers_of_other_names_serve_the_pipelines_that_say_so() {
+    let mut scene = Scene::shared(Kind::Classic).await;
+    scene.publish(0..20).await;
+    let config = scene.config("broker = \"east\"\ndatabase = \"archive\"");
+    let config = config.replacen("[rabbitmq]", "[brokers.east]", 1).replacen("[database]", "[databases.archive]", 1);
+    let nobody = format!("[rabbitmq]\nurl = \"amqp://127.0.0.1:{}\"\n{config}", process::free_port());
+    Worker::until_empty(&nobody).await.expect(0);
+    scene.audit().await;
+}
