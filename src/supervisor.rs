@@ -183,7 +183,8 @@ impl Keeper {
                 }
                 End::HoldExpired(reason) => {
                     let reason = format!("given back after {:?}: {reason}", self.context.config.retry.hold);
-                    self.wait(Obstacle { state: State::Holding, reason }).await;
+                    tracing::warn!(pipeline = self.context.config.name, "{reason}");
+                    self.wait(Obstacle { state: self.waiting_state(), reason }).await;
                 }
                 End::SourceLost(failure) => self.wait(Obstacle::source(&failure)).await,
                 End::PlanChanged => tracing::info!(pipeline = self.context.config.name, "the table has changed"),
@@ -191,6 +192,16 @@ impl Keeper {
             }
         }
         self.finish(State::Done, None);
+    }
+
+    /// What giving back makes of the state. A pause stays one: it can still be resumed, and alerts
+    /// don't take it for over.
+    fn waiting_state(&self) -> State {
+        let consumers = self.context.status.consumers();
+        match consumers.get(self.index).map(|consumer| consumer.state) {
+            Some(State::Paused) => State::Paused,
+            _ => State::Holding,
+        }
     }
 
     /// From checks to the end of one subscription.
