@@ -59,30 +59,43 @@ async fn a_worker_that_holds_gives_back_and_ends_at_once() {
     scene.audit().await;
 }
 
+/// A worker in the middle of a write that can't end, since somebody else has locked the table.
+async fn stuck_in_a_write(scene: &mut Scene, worker_keys: &str) -> (Worker, sqlx::PgConnection) {
+    let config =
+        scene.config("").replacen("[admin]", "lock_timeout = \"60s\"\nstatement_timeout = \"90s\"\n[admin]", 1);
+    let mut worker = Worker::run(&format!("{worker_keys}{config}"));
+    scene.flows(&mut worker).await;
+    let mut lock = sqlx::PgConnection::connect(&scene.database.url).await.expect("a connection");
+    sqlx::raw_sql("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").execute(&mut lock).await.expect("a lock");
+    scene.publish(20..40).await;
+    let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND relation = 'orders'::regclass";
+    worker
+        .eventually("it waits for the lock", async || scene.database.rows(waiting).await[0][0].as_deref() != Some("0"))
+        .await;
+    (worker, lock)
+}
+
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    let mut scene = Scene::shared(Kind::Classic).await;
-    scene.publish(0..2_000).await;
-    let mut worker = Worker::run(&scene.config(&SLOWLY.replace("400", "60")));
-    worker.eventually("a row is there", async || scene.rows().await.is_some_and(|rows| rows >= 1)).await;
+    let mut scene = Scene::with(Kind::Classic, Server::Postgres).await;
+    let (mut worker, lock) = stuck_in_a_write(&mut scene, "").await;
     worker.signal("TERM");
     worker.logs("draining").await;
     worker.signal("TERM");
     worker.wait().await.expect(1);
+    drop(lock);
     Worker::until_empty(&scene.config("")).await.expect(0);
     scene.audit().await;
 }
 
 #[tokio::test]
 async fn what_takes_longer_than_shutdown_timeout_goes_back_to_the_broker() {
-    let mut scene = Scene::shared(Kind::Classic).await;
-    scene.publish(0..2_000).await;
-    let config = format!("[worker]\nshutdown_timeout = \"1s\"\n{}", scene.config(&SLOWLY.replace("400", "60")));
-    let mut worker = Worker::run(&config);
-    worker.eventually("a row is there", async || scene.rows().await.is_some_and(|rows| rows >= 1)).await;
+    let mut scene = Scene::with(Kind::Quorum, Server::Postgres).await;
+    let (worker, lock) = stuck_in_a_write(&mut scene, "[worker]\nshutdown_timeout = \"1s\"\n").await;
     worker.signal("TERM");
-    worker.wait().await.expect(0);
-    assert!(scene.rows().await.expect("the file is there") < 2_000);
+    let exit = worker.wait().await.expect(0);
+    assert!(exit.stderr.contains("not everything was settled in time"), "{}", exit.stderr);
+    drop(lock);
     Worker::until_empty(&scene.config("")).await.expect(0);
     scene.audit().await;
 }
