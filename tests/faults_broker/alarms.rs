@@ -9,7 +9,7 @@ use crate::support::wait::{PATIENCE, eventually};
 use crate::worker::scene::Scene;
 
 #[tokio::test]
-async fn during_alarms_acks_go_on_and_dead_letters_wait() {
+async fn slow_during_alarms_acks_go_on_and_dead_letters_wait() {
     let node = Rabbitmq::start().await;
     let mut scene = Scene::on(&node, Kind::Quorum).await;
     let mut worker = Worker::run(&scene.config(""));

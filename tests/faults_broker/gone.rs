@@ -9,7 +9,7 @@ use crate::support::{Proxy, Worker};
 use crate::worker::scene::Scene;
 
 #[tokio::test]
-async fn a_broker_that_is_restarted_and_killed_costs_nothing() {
+async fn slow_a_broker_that_is_restarted_and_killed_costs_nothing() {
     let mut node = Rabbitmq::start().await;
     let mut scene = Scene::on(&node, Kind::Quorum).await;
     let mut worker = Worker::run(&scene.config(""));
@@ -40,7 +40,7 @@ async fn a_broker_that_is_restarted_and_killed_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_broker_frozen_beyond_its_heartbeat_is_left_and_found_again() {
+async fn slow_a_broker_frozen_beyond_its_heartbeat_is_left_and_found_again() {
     let node = Rabbitmq::start().await;
     let mut scene = Scene::on(&node, Kind::Quorum).await;
     scene.rabbitmq = "heartbeat = \"1s\"\nconnect_timeout = \"1s\"".to_owned();
@@ -62,7 +62,7 @@ async fn scene_is_away(scene: &Scene, worker: &mut Worker) {
 }
 
 #[tokio::test]
-async fn a_silent_network_is_noticed_by_heartbeats() {
+async fn slow_a_silent_network_is_noticed_by_heartbeats() {
     let node_port = url::Url::parse(&crate::support::servers::shared_amqp_url()).unwrap().port().unwrap();
     let proxy = Proxy::start(node_port).await;
     let mut scene = Scene::shared(Kind::Quorum).await;

@@ -70,7 +70,7 @@ async fn locked(server: Server, retries: u64, held: bool) {
 }
 
 #[tokio::test]
-async fn a_locked_table_is_waited_for_and_then_held_in_postgres() {
+async fn slow_a_locked_table_is_waited_for_and_then_held_in_postgres() {
     locked(Server::Postgres, 12, true).await;
 }
 
@@ -113,7 +113,7 @@ async fn a_statement_that_takes_too_long_costs_no_message_in_postgres() {
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_too_long_costs_no_message_in_mysql() {
+async fn slow_a_statement_that_takes_too_long_costs_no_message_in_mysql() {
     let trigger = "CREATE TRIGGER brake BEFORE INSERT ON orders FOR EACH ROW \
                    SET @slept = (SELECT SLEEP(60) FROM brake LIMIT 1)";
     braked(Server::Mysql, trigger, "1969").await;

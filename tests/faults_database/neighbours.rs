@@ -82,7 +82,7 @@ async fn a_paused_pipeline_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn a_holding_pipeline_holds_nobody_up() {
+async fn slow_a_holding_pipeline_holds_nobody_up() {
     let mut postgres = Postgres::start().await;
     let mut site = Site::on(TestDatabase::on(&postgres.url()).await).await;
     let calm = Calm::beside(&mut site).await;
@@ -103,7 +103,7 @@ async fn a_holding_pipeline_holds_nobody_up() {
 
 /// Every other message is refused by the database, each found by bisection.
 #[tokio::test]
-async fn a_bisecting_pipeline_holds_nobody_up() {
+async fn slow_a_bisecting_pipeline_holds_nobody_up() {
     let mut site = Site::new(Server::Mysql).await;
     let calm = Calm::beside(&mut site).await;
     let mut orders = Orders::good(0..0);

@@ -56,12 +56,12 @@ async fn killed_again_and_again_postgres_has_each_row_once() {
 }
 
 #[tokio::test]
-async fn killed_again_and_again_mysql_has_each_row_once() {
+async fn slow_killed_again_and_again_mysql_has_each_row_once() {
     killed_again_and_again(Server::Mysql).await;
 }
 
 #[tokio::test]
-async fn killed_again_and_again_sqlite_has_each_row_once() {
+async fn slow_killed_again_and_again_sqlite_has_each_row_once() {
     killed_again_and_again(Server::Sqlite).await;
 }
 

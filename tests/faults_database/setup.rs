@@ -59,7 +59,7 @@ async fn a_lost_table_column_or_ledger_pauses_postgres_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_lost_table_column_or_ledger_pauses_mysql_until_it_is_back() {
+async fn slow_a_lost_table_column_or_ledger_pauses_mysql_until_it_is_back() {
     table_column_and_ledger(Server::Mysql).await;
 }
 

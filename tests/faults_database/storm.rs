@@ -106,7 +106,7 @@ async fn a_resumed_storm_that_goes_on_pauses_again() {
 /// Beyond `hold` the messages are given back; neither then nor later are they tried again, though
 /// the storm before this one was ended by a `resume`.
 #[tokio::test]
-async fn a_storm_that_outlasts_hold_gives_back_and_goes_on_waiting() {
+async fn slow_a_storm_that_outlasts_hold_gives_back_and_goes_on_waiting() {
     let mut site = drifted(Server::Postgres, CHECK).await;
     site.retry = "hold = \"6s\"".into();
     let mut worker = Worker::run(&site.config());
