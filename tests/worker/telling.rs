@@ -186,3 +186,32 @@ async fn servers_of_other_names_serve_the_pipelines_that_say_so() {
     Worker::until_empty(&nobody).await.expect(0);
     scene.audit().await;
 }
+
+#[tokio::test]
+async fn a_shared_dead_letter_queue_shows_each_pipeline_its_own() {
+    let mut scene = Scene::shared(Kind::Classic).await;
+    scene.publish_bad(0..4).await;
+    let queue = unique_name("second");
+    let other = crate::support::TestDatabase::fresh(Server::Sqlite).await;
+    other.execute(crate::main_job::orders::table(Server::Sqlite)).await;
+    scene.broker.declare(&queue, Kind::Classic).await;
+    let stranger = crate::support::Message::json("stranger", "no JSON");
+    scene.broker.publish(&queue, [stranger]).await;
+    let config = format!(
+        "{}\n[databases.other]\nurl = {:?}\n[pipelines.second]\nqueue = {queue:?}\ntable = \"orders\"\n\
+         database = \"other\"\n[pipelines.second.dead_letter]\nqueue = {:?}\n",
+        scene.config(""),
+        other.url,
+        scene.dead()
+    );
+    Worker::until_empty(&config).await.expect(0);
+    for (pipeline, count) in [("orders", 4), ("second", 1), ("orders", 4)] {
+        let list = command(&config, &["dlq", "list", pipeline, "--json"]).await.expect(0);
+        let listed = objects(&list);
+        assert_eq!(listed.len(), count, "{pipeline}:\n{}", list.stdout);
+        assert!(listed.iter().all(|letter| letter["pipeline"] == pipeline));
+    }
+    scene.broker.delete(&queue).await;
+    scene.broker.delete(&scene.queue).await;
+    scene.broker.delete(&scene.dead()).await;
+}
