@@ -29,12 +29,13 @@ async fn the_prefetch_starts_small_widens_and_narrows_for_large_bodies() {
     scene.expect(&orders::Orders::good(6_000..6_100));
     scene.all_written(&mut worker).await;
     // 16 would fit exactly; it isn't changed for less than a half.
-    eventually(PATIENCE, "it is narrow", async || prefetch(&scene).await <= Some(32)).await;
+    eventually(PATIENCE, "it is narrow", async || prefetch(&scene).await.is_some_and(|now| now <= 32)).await;
     // Nothing is settled now: what is unacked stays near the bytes that are allowed.
     let mut lock = SqliteConnection::connect(&scene.database.url).await.unwrap();
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut lock).await.unwrap();
     scene.broker.publish(&scene.queue, (6_100..6_200).map(large)).await;
     scene.expect(&orders::Orders::good(6_100..6_200));
+    eventually(PATIENCE, "some are in hand", async || scene.broker.depth(&scene.queue).await.unacked > 0).await;
     for _ in 0..3 {
         let depth = scene.broker.depth(&scene.queue).await;
         assert!(depth.unacked * 64 <= 2 * 1024, "{depth:?}");
