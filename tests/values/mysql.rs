@@ -1,0 +1,3 @@
+pub fn tables() -> Vec<super::case::Table> {
+    vec![]
+}
