@@ -63,15 +63,11 @@ impl Lane<'_> {
         own.enumerate().map(|(at, section)| (format!("c{at}"), section)).collect::<Vec<_>>().into_iter()
     }
 
-    fn ddl(&self) -> String {
+    fn ddl(&self, server: Server) -> String {
+        let id = if server == Server::Sqlite { "TEXT" } else { "varchar(40)" };
         let columns: Vec<String> =
             self.sections().map(|(name, section)| format!("{name} {}", section.column)).collect();
-        format!(
-            "CREATE TABLE {} (id varchar(40) NOT NULL, {}) {}",
-            self.table.name,
-            columns.join(", "),
-            self.table.suffix
-        )
+        format!("CREATE TABLE {} (id {id} NOT NULL, {}) {}", self.table.name, columns.join(", "), self.table.suffix)
     }
 
     /// The columns' first cases, then their second ones, and so on: a batch has something of each.
@@ -173,7 +169,7 @@ async fn check(database: &TestDatabase, setup: &str, tables: &[Table], batches: 
         database.execute(setup).await;
     }
     for lane in &lanes {
-        database.execute(&lane.ddl()).await;
+        database.execute(&lane.ddl(database.server)).await;
         broker.declare(&lane.queue, Kind::Classic).await;
         let mut messages = lane.messages();
         if batches == Batches::OneByOneInReverse {
