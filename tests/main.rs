@@ -8,5 +8,6 @@ mod faults_broker;
 mod faults_database;
 mod main_job;
 mod places;
+mod random_values;
 mod smoke;
 mod worker;
