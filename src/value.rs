@@ -129,7 +129,7 @@ pub fn to_cell(value: &Value<'_>, kind: &Kind, rules: &Rules, body: &[u8]) -> Re
             Value::Text(_) => refuse("invalid", "the value is none of the column's labels"),
             _ => refuse("wrong_type", "the column takes one of its labels as text"),
         },
-        Kind::Array(element) => array(value, element, rules),
+        Kind::Array(element) => array(value, element, rules, 1),
         Kind::Other => other(value, body),
         Kind::Any => any(value, rules, body),
     }
@@ -342,8 +342,14 @@ fn any(value: &Value<'_>, rules: &Rules, body: &[u8]) -> Result<Cell, Refusal> {
     }
 }
 
+/// What PostgreSQL takes (`MAXDIM`).
+const MAX_DIMENSIONS: usize = 6;
+
 /// A PostgreSQL array literal ("Arrays", section "Array Input Syntax").
-fn array(value: &Value<'_>, element: &Kind, rules: &Rules) -> Result<Cell, Refusal> {
+fn array(value: &Value<'_>, element: &Kind, rules: &Rules, dimension: usize) -> Result<Cell, Refusal> {
+    if dimension > MAX_DIMENSIONS {
+        return refuse("invalid", format!("the column takes arrays of at most {MAX_DIMENSIONS} dimensions"));
+    }
     let Value::Json(raw) = value else { return refuse("wrong_type", "the column takes an array") };
     let Ok(items) = serde_json::from_str::<Vec<&serde_json::value::RawValue>>(raw) else {
         return refuse("wrong_type", "the column takes an array");
@@ -356,7 +362,7 @@ fn array(value: &Value<'_>, element: &Kind, rules: &Rules) -> Result<Cell, Refus
         let item = Value::from_json(item.get())?;
         // An array's dimensions are written as nested literals of the same element kind.
         let nested = matches!(&item, Value::Json(raw) if raw.starts_with('[')) && *element != Kind::Json;
-        match if nested { array(&item, element, rules)? } else { to_cell(&item, element, rules, &[])? } {
+        match if nested { array(&item, element, rules, dimension + 1)? } else { to_cell(&item, element, rules, &[])? } {
             Cell::Null | Cell::Absent => literal.push_str("NULL"),
             Cell::Bool(truth) => literal.push_str(if truth { "true" } else { "false" }),
             Cell::Int(number) => literal.push_str(&number.to_string()),

@@ -142,6 +142,8 @@ fn other_kinds() {
     let numbers = Kind::Array(Box::new(int(0, 9)));
     assert_eq!(cell("[1, [2, null]]", &numbers, &rules), Ok("{1,{2,NULL}}".to_owned()));
     assert_eq!(cell("[10]", &numbers, &rules), Err("out_of_range"));
+    assert_eq!(cell("[[[[[[1]]]]]]", &numbers, &rules), Ok("{{{{{{1}}}}}}".to_owned()));
+    assert_eq!(cell("[[[[[[[1]]]]]]]", &numbers, &rules), Err("invalid"));
     let texts = Kind::Array(Box::new(text));
     assert_eq!(cell(r#"["a\"b\\", ""]"#, &texts, &rules), Ok(r#"{"a\"b\\",""}"#.to_owned()));
 }
