@@ -83,8 +83,8 @@ pub(super) fn kind(declared: &Declared) -> Kind {
     }
 }
 
-/// The labels in `enum('a','it''s')`.
-fn labels(column_type: &str) -> Vec<String> {
+/// The labels in `enum('a','it''s')`, or a SET's members.
+pub(super) fn labels(column_type: &str) -> Vec<String> {
     let (mut labels, mut label) = (Vec::new(), None::<String>);
     let mut rest = column_type.chars().peekable();
     while let Some(c) = rest.next() {
