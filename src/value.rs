@@ -8,6 +8,7 @@
 //! by text columns as the digits that were sent.
 
 mod decimal;
+mod shortest;
 pub(crate) mod time;
 
 use std::borrow::Cow;
@@ -206,10 +207,10 @@ fn float(value: &Value<'_>, bits: u8, rules: &Rules) -> Result<Cell, Refusal> {
     let refused = || refuse("out_of_range", format!("the column is a float of {bits} bits and can't hold the value"));
     let (float, shortest) = if bits == 32 {
         let Ok(float) = text.parse::<f32>() else { return refused() };
-        (f64::from(float), float.to_string())
+        (f64::from(float), shortest::single(float))
     } else {
         let Ok(float) = text.parse::<f64>() else { return refused() };
-        (float, float.to_string())
+        (float, shortest::double(float))
     };
     if !float.is_finite() || (float == 0.0 && !number.is_zero()) {
         return refused();
