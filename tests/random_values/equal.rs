@@ -37,8 +37,10 @@ fn holds(kind: &Type, sent: &Node<'_>, stored: &Stored) -> Option<bool> {
         Type::Int { truths: true, .. } if matches!(sent.value, Json::Bool(_)) => {
             truth(&sent.value)? == (number(stored)? == Decimal::parse("1")?)
         }
+        // NaN, which PostgreSQL takes in the columns whose texts it reads itself.
+        Type::Decimal { .. } if *stored == Stored::Text("NaN".into()) => unicode(&sent.value)? == "NaN",
         Type::Int { .. } | Type::Decimal { .. } => sent_number(&sent.value)? == number(stored)?,
-        Type::Float { bits, widened } => sent_number(&sent.value)? == float(*bits, *widened, stored)?,
+        Type::Float { bits, widened } => float(*bits, *widened, &sent_number(&sent.value)?, stored)?,
         Type::Bool => truth(&sent.value)? == stored_truth(stored)?,
         Type::Text { .. } => *stored == Stored::Text(text(sent)?),
         Type::Bytes { .. } => unicode(&sent.value)?.as_bytes() == bytes(stored)?,
@@ -89,16 +91,21 @@ fn number(stored: &Stored) -> Option<Decimal> {
     }
 }
 
-/// The shortest text that reads back as the same float. A float of 32 bits that was read back as
-/// one of 64 is made what it was.
-fn float(bits: u8, widened: bool, stored: &Stored) -> Option<Decimal> {
-    match stored {
-        Stored::Text(digits) if widened => {
-            let value: f64 = digits.parse().ok()?;
-            Decimal::parse(&if bits == 32 { format!("{:e}", value as f32) } else { format!("{value:e}") })
-        }
-        stored => number(stored),
-    }
+/// Whether the column shows the number that was sent: the shortest that reads back as the same
+/// float. Where the float itself was read, and not its text, either of two such numbers will do.
+fn float(bits: u8, widened: bool, sent: &Decimal, stored: &Stored) -> Option<bool> {
+    let float: f64 = match stored {
+        Stored::Text(digits) if widened => digits.parse().ok()?,
+        Stored::Real(float) => *float,
+        stored => return Some(*sent == number(stored)?),
+    };
+    let number = sent.scientific();
+    let (shown, same) = if bits == 32 {
+        (format!("{:e}", float as f32), number.parse() == Ok(float as f32))
+    } else {
+        (format!("{float:e}"), number.parse() == Ok(float))
+    };
+    Some(same && sent.digits.len() <= Decimal::parse(&shown)?.digits.len())
 }
 
 fn truth(sent: &Json<'_>) -> Option<bool> {

@@ -58,8 +58,8 @@ fn date_part(text: &mut &str) -> Option<i128> {
     days(year, month, number(text, 2)?)
 }
 
-/// `HH`, `HH:MM` or `HH:MM:SS`, with a fraction, and all of it without colons.
-fn time_part(text: &mut &str) -> Option<i128> {
+/// `HH`, `HH:MM` or `HH:MM:SS`, with a fraction, and all of it without colons. Hours below `end`.
+fn time_part(text: &mut &str, end: i128) -> Option<i128> {
     let hours = number(text, 2)?;
     let colons = text.starts_with(':');
     let more = |text: &mut &str| match colons {
@@ -75,7 +75,7 @@ fn time_part(text: &mut &str) -> Option<i128> {
         picos = number(text, length)? * 10_i128.pow(12 - length as u32);
     }
     // Leap seconds and 24:00 are no time that a column holds.
-    (hours < 24 && minutes < 60 && seconds < 60).then_some((hours * 3600 + minutes * 60 + seconds) * SECOND + picos)
+    (hours < end && minutes < 60 && seconds < 60).then_some((hours * 3600 + minutes * 60 + seconds) * SECOND + picos)
 }
 
 fn offset_part(text: &mut &str) -> Option<Option<i128>> {
@@ -88,7 +88,7 @@ fn offset_part(text: &mut &str) -> Option<Option<i128>> {
         _ => return Some(None),
     };
     *text = &text[1..];
-    Some(Some(sign * time_part(text)?))
+    Some(Some(sign * time_part(text, 100)?))
 }
 
 /// `2026-01-31`
@@ -101,7 +101,7 @@ pub fn date(text: &str) -> Option<i128> {
 /// `23:59:59.999999`: picoseconds since midnight.
 pub fn time(text: &str) -> Option<i128> {
     let mut rest = text;
-    let time = time_part(&mut rest)?;
+    let time = time_part(&mut rest, 24)?;
     rest.is_empty().then_some(time)
 }
 
@@ -113,7 +113,7 @@ pub fn moment(text: &str) -> Option<Moment> {
         return Some(Moment::Clock(midnight));
     }
     (takes(&mut rest, 'T') || takes(&mut rest, 't') || takes(&mut rest, ' ')).then_some(())?;
-    let clock = midnight + time_part(&mut rest)?;
+    let clock = midnight + time_part(&mut rest, 24)?;
     let offset = offset_part(&mut rest)?;
     // A zone's name behind an offset adds nothing; alone it would need a table of zones.
     let rest = if offset.is_some() && rest.starts_with('[') { "" } else { rest };

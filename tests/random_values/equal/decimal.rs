@@ -40,6 +40,11 @@ impl Decimal {
         let exponent = exponent - fraction.len() as i128 + zeros as i128;
         Some(Decimal { negative: text.starts_with('-'), digits, exponent })
     }
+
+    /// For the parser of floats.
+    pub fn scientific(&self) -> String {
+        format!("{}0{}e{}", if self.negative { "-" } else { "" }, self.digits, self.exponent)
+    }
 }
 
 fn all_digits(text: &str) -> bool {

@@ -123,37 +123,52 @@ fn digits_from(rng: &mut Rng, most: usize) -> String {
     format!("{}{}", 1 + rng.below(9), rng.digits(most - 1))
 }
 
+const SINGLES: &[f32] = &[f32::MAX, f32::MIN, f32::MIN_POSITIVE, 16_777_216.0, 0.1, -0.3, 1.0];
+const DOUBLES: &[f64] = &[f64::MAX, f64::MIN, f64::MIN_POSITIVE, 9_007_199_254_740_992.0, 0.1, -0.3, 1e22];
+
 /// The shortest text of a random float.
 pub fn float(rng: &mut Rng, bits: u8) -> String {
     loop {
-        let (plain, scientific, finite) = if bits == 32 {
+        let (scientific, longer, normal) = if bits == 32 {
             let value = match rng.below(4) {
                 0 => (rng.between(-99_999, 99_999) as f32) / 100.0,
-                1 => *[f32::MAX, f32::MIN, f32::MIN_POSITIVE, 16_777_216.0, 0.1, -0.3, 1.0][..]
-                    .get(rng.below(7))
-                    .unwrap(),
+                1 => SINGLES[rng.below(SINGLES.len())],
                 _ => f32::from_bits(rng.next() as u32),
             };
-            (value.to_string(), format!("{value:e}"), value.is_normal())
+            let scientific = format!("{value:e}");
+            let digits = mantissa_digits(&scientific);
+            (scientific, format!("{value:.digits$e}"), value.is_normal())
         } else {
             let value = match rng.below(4) {
                 0 => (rng.between(-99_999_999, 99_999_999) as f64) / 1000.0,
-                1 => *[f64::MAX, f64::MIN, f64::MIN_POSITIVE, 9_007_199_254_740_992.0, 0.1, -0.3, 1e22][..]
-                    .get(rng.below(7))
-                    .unwrap(),
+                1 => DOUBLES[rng.below(DOUBLES.len())],
                 _ => f64::from_bits(rng.next()),
             };
-            (value.to_string(), format!("{value:e}"), value.is_normal())
+            let scientific = format!("{value:e}");
+            let digits = mantissa_digits(&scientific);
+            (scientific, format!("{value:.digits$e}"), value.is_normal())
         };
-        if finite {
-            return match rng.below(5) {
-                0 => plain,
-                1 => scientific.replace('e', "E"),
-                2 => format!("\"{scientific}\""),
-                _ => scientific,
-            };
+        // In the middle of two shortest texts it is open which one is the float's.
+        if !normal || longer.contains("5e") {
+            continue;
         }
+        return match rng.below(5) {
+            0 => plain(&scientific),
+            1 => scientific.replace('e', "E"),
+            2 => format!("\"{scientific}\""),
+            _ => scientific,
+        };
     }
+}
+
+fn mantissa_digits(scientific: &str) -> usize {
+    scientific.split('e').next().unwrap_or_default().bytes().filter(u8::is_ascii_digit).count()
+}
+
+/// Without the exponent.
+fn plain(scientific: &str) -> String {
+    let value: f64 = scientific.parse().expect("a float");
+    value.to_string()
 }
 
 pub fn odd_float(rng: &mut Rng) -> String {

@@ -155,6 +155,7 @@ fn number_or_list(rng: &mut Rng, letters: Letters) -> String {
 
 pub fn odd(rng: &mut Rng, chars: usize, letters: Letters) -> String {
     let text = match rng.below(10) {
+        _ if letters == Letters::Trimmed && rng.percent(20) => format!("x{}", " ".repeat(1 + rng.below(chars))),
         0 => format!("{}x", "🦊".repeat(chars.min(3000))),
         1 => "é".repeat(chars.min(3000) + 1),
         2 => format!("{}   ", "x".repeat(chars.min(3000).saturating_sub(rng.below(3)))),
@@ -189,20 +190,28 @@ pub fn bytes(rng: &mut Rng, max: usize, fixed: bool) -> String {
     quoted(rng, &text)
 }
 
+fn hex(rng: &mut Rng) -> String {
+    format!("{:016x}{:016x}", rng.next(), rng.next())
+}
+
+/// Of a version and variant that MariaDB takes, too.
 pub fn uuid(rng: &mut Rng) -> String {
-    let hex = format!("{:016x}{:016x}", rng.next(), rng.next());
-    let hex = match rng.below(8) {
-        0 => "0".repeat(32),
-        1 => "f".repeat(32),
-        2 => hex.to_ascii_uppercase(),
-        _ => hex,
-    };
+    let mut hex = hex(rng);
+    hex.replace_range(12..13, rng.pick(&["1", "4", "7"]));
+    hex.replace_range(16..17, rng.pick(&["8", "9", "a", "b"]));
+    hyphened(&if rng.percent(15) { hex.to_ascii_uppercase() } else { hex })
+}
+
+fn hyphened(hex: &str) -> String {
     format!("\"{}-{}-{}-{}-{}\"", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 pub fn odd_uuid(rng: &mut Rng) -> String {
     let uuid = uuid(rng);
-    match rng.below(6) {
+    match rng.below(9) {
+        5 => hyphened(&hex(rng)),
+        6 => hyphened(&"0".repeat(32)),
+        7 => hyphened(&"f".repeat(32)),
         0 => uuid.replace('-', ""),
         1 => format!("\"{{{}}}\"", uuid.trim_matches('"')),
         2 => uuid.replacen('"', "\"urn:uuid:", 1),
