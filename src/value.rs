@@ -217,7 +217,7 @@ fn float(value: &Value<'_>, bits: u8, rules: &Rules) -> Result<Cell, Refusal> {
     }
     // Binary floats hold few decimals exactly. What counts is that reading the column gives the
     // number back that was sent.
-    if !rules.lossy && Decimal::parse(&shortest).ok().as_ref() != Some(&number) {
+    if !rules.lossy && shortest.and_then(|text| Decimal::parse(&text).ok()).as_ref() != Some(&number) {
         return refuse("lossy", format!("a float of {bits} bits would change the value's digits"));
     }
     Ok(Cell::Float(float))

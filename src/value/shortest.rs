@@ -1,16 +1,33 @@
 //! The shortest decimal that reads back as the same float, as databases and most languages show it.
 //!
-//! Rust agrees with them but for floats that lie in the middle of two such decimals: 1319909.25 as
-//! a float of 32 bits is 1319909.3 to Rust and 1319909.2 (the even one) to everybody else.
+//! Rust agrees with them but for two rarities. A float can lie in the middle of two such decimals:
+//! 1319909.25 in 32 bits is 1319909.3 to Rust and 1319909.2 (the even one) to everybody else. And
+//! such a decimal can lie in the middle of two floats: 59726470 reads back as 59726472 by the rule
+//! that halves go to the even one, which PostgreSQL doesn't count on: it shows 59726472.
 
-/// Of 64 bits.
-pub(super) fn double(float: f64) -> String {
-    shortest(format!("{float:e}"), |digits| format!("{float:.digits$e}"), |text| text.parse() == Ok(float))
+/// Of 64 bits; `None` where databases differ.
+pub(super) fn double(float: f64) -> Option<String> {
+    let reads_back = |text: &str| text.parse() == Ok(float);
+    let text = shortest(format!("{float:e}"), |digits| format!("{float:.digits$e}"), reads_back);
+    (!is_between_two(&text, reads_back)).then_some(text)
 }
 
-/// Of 32 bits.
-pub(super) fn single(float: f32) -> String {
-    shortest(format!("{float:e}"), |digits| format!("{float:.digits$e}"), |text| text.parse() == Ok(float))
+/// Of 32 bits; `None` where databases differ.
+pub(super) fn single(float: f32) -> Option<String> {
+    let reads_back = |text: &str| text.parse() == Ok(float);
+    let text = shortest(format!("{float:e}"), |digits| format!("{float:.digits$e}"), reads_back);
+    (!is_between_two(&text, reads_back)).then_some(text)
+}
+
+/// In the middle of two floats the least step to one side leads to the other float.
+fn is_between_two(text: &str, reads_back: impl Fn(&str) -> bool) -> bool {
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let Some(last @ '1'..='9') = mantissa.chars().next_back() else { return false };
+    let front = &mantissa[..mantissa.len() - 1];
+    let point = if mantissa.contains('.') { "" } else { "." };
+    let above = format!("{mantissa}{point}00000000000000000001e{exponent}");
+    let below = format!("{front}{}{point}99999999999999999999e{exponent}", char::from(last as u8 - 1));
+    !(reads_back(&above) && reads_back(&below))
 }
 
 /// More digits than any float has: with as many, its text is exact.
@@ -50,7 +67,7 @@ mod tests {
             (16_777_216.0, "1.6777216e7"),
             (0.0, "0e0"),
         ] {
-            assert_eq!(single(float), text);
+            assert_eq!(single(float).as_deref(), Some(text));
         }
         for (float, text) in [
             (1_125_899_906_842_624.25, "1.1258999068426242e15"),
@@ -59,7 +76,17 @@ mod tests {
             (1e22, "1e22"),
             (5e-324, "5e-324"),
         ] {
-            assert_eq!(double(float), text);
+            assert_eq!(double(float).as_deref(), Some(text));
         }
+    }
+
+    #[test]
+    fn a_decimal_between_two_floats_is_nobodys() {
+        assert_eq!(single(59_726_470.0), None);
+        assert_eq!(single(-59_726_472.0), None);
+        assert_eq!(single(59_726_476.0).as_deref(), Some("5.9726476e7"));
+        assert_eq!(double(18_014_398_509_482_008.0), None);
+        assert_eq!(double(f64::MAX).as_deref(), Some("1.7976931348623157e308"));
+        assert_eq!(double(9_007_199_254_740_994.0).as_deref(), Some("9.007199254740994e15"));
     }
 }
