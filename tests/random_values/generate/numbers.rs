@@ -148,8 +148,11 @@ pub fn float(rng: &mut Rng, bits: u8) -> String {
             let digits = mantissa_digits(&scientific);
             (scientific, format!("{value:.digits$e}"), value.is_normal())
         };
-        // In the middle of two shortest texts it is open which one is the float's.
-        if !normal || longer.contains("5e") {
+        // In the middle of two shortest texts it is open which one is the float's. So it is where
+        // the shortest text lies in the middle of two floats, which needs a whole number.
+        let size = scientific.parse::<f64>().expect("a float").abs();
+        let doubtful = if bits == 32 { 16_777_217.0..1e20 } else { 9_007_199_254_740_994.0..1e42 };
+        if !normal || longer.contains("5e") || doubtful.contains(&size) {
             continue;
         }
         return match rng.below(5) {

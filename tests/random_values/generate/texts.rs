@@ -268,7 +268,7 @@ pub fn odd_address(rng: &mut Rng) -> String {
     let address = bare_address(rng);
     match rng.below(5) {
         0 => format!("\"{address}/129\""),
-        1 => format!("\"{address}.1\""),
+        1 => format!("\"{}\"", address.replace('.', ":")),
         2 => rng.pick(&["\"::ffff:1.2.3.4\"", "\"1.2.3.256\"", "\"localhost\"", "\"\"", "\"1.2.3.4%eth0\""]).to_owned(),
         3 => format!("\"{address}/\""),
         _ => format!("\"{address}\\u0000\""),
