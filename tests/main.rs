@@ -10,4 +10,5 @@ mod main_job;
 mod places;
 mod random_values;
 mod smoke;
+mod values;
 mod worker;

@@ -124,6 +124,21 @@ fn the_config_bends_the_rules() {
 }
 
 #[test]
+fn a_float_with_a_scale_shows_all_of_its_digits() {
+    let scaled = |bits, precision| Kind::ScaledFloat { bits, precision };
+    for (json, kind, expected) in [
+        ("99999.5", scaled(32, (12, 4)), Ok("Float(99999.5)")),
+        ("99999.2", scaled(32, (12, 4)), Err("lossy")),
+        ("98209634.6548", scaled(32, (12, 4)), Err("lossy")),
+        ("-0.5", scaled(32, (7, 4)), Ok("Float(-0.5)")),
+        ("99999.2", scaled(64, (20, 4)), Ok("Float(99999.2)")),
+        ("1234567890123456.7891", scaled(64, (20, 4)), Err("lossy")),
+    ] {
+        assert_eq!(cell(json, &kind, &Rules::default()), expected.map(str::to_owned), "{json} into {kind:?}");
+    }
+}
+
+#[test]
 fn other_kinds() {
     let text = Kind::Text { max_chars: None, max_bytes: None };
     let rules = Rules::default();

@@ -63,7 +63,7 @@ fn parse(text: &str) -> Result<Moment, Refusal> {
     }
     let text = &*trim_fraction(text);
     if clock.contains(['Z', 'z', '+', '-']) {
-        // Not as a `Timestamp`: that ends a day before the year 9999 does.
+        // Not as a timestamp: jiff's end a day before the last one of the year 9999.
         let Ok(pieces) = Pieces::parse(text) else { return invalid() };
         let (Some(time), Some(offset)) = (pieces.time(), pieces.to_numeric_offset()) else { return invalid() };
         let clock = clock_micros(pieces.date().to_datetime(time));
@@ -170,7 +170,7 @@ pub(super) fn date(value: &Value<'_>, rules: &Rules) -> Result<i32, Refusal> {
         },
     };
     if !(YEAR_1..=YEAR_9999).contains(&micros) {
-        return refuse("out_of_range", "the date is beyond what the column takes");
+        return refuse("out_of_range", "the date is beyond the years 1 to 9999");
     }
     if micros.rem_euclid(DAY) != 0 && !rules.lossy {
         return refuse("lossy", "the column takes a date, the value has a time of day");

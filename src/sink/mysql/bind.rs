@@ -10,8 +10,6 @@ use crate::message::{Cell, Row};
 use crate::plan::Target;
 use crate::sink::datetime_text;
 
-use super::kinds::labels;
-
 /// The protocol's type of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wire {
@@ -29,10 +27,6 @@ pub(super) struct Binder<'a> {
     wire: Wire,
     null_is_replaced: bool,
     trims: bool,
-    /// The members of a SET.
-    members: Option<Vec<String>>,
-    /// FLOAT or DOUBLE with digits given: bits, and digits after the point.
-    rounds: Option<(u8, usize)>,
 }
 
 impl<'a> Binder<'a> {
@@ -44,7 +38,7 @@ impl<'a> Binder<'a> {
         let wire = match column.kind {
             Kind::Int { max, .. } if max > i64::MAX.into() => Wire::Unsigned,
             Kind::Int { .. } | Kind::Bool => Wire::Signed,
-            Kind::Float { .. } => Wire::Double,
+            Kind::Float { .. } | Kind::ScaledFloat { .. } => Wire::Double,
             Kind::Bytes { .. } => Wire::Bytes,
             _ => Wire::Text,
         };
@@ -55,8 +49,6 @@ impl<'a> Binder<'a> {
             null_is_replaced: plain && !column.nullable && column.has_default,
             // CHAR gives blanks at the end back to nobody.
             trims: plain && column.sql_type.starts_with("char"),
-            members: (plain && column.sql_type.starts_with("set(")).then(|| labels(&column.sql_type)),
-            rounds: if plain { rounds(column) } else { None },
         }
     }
 
@@ -91,7 +83,6 @@ impl<'a> Binder<'a> {
                     let words = "a CHAR column loses blanks at the end; make it VARCHAR";
                     return Err(self.rejected("lossy", words));
                 }
-                self.keeps(text)?;
                 self.push(arguments, text)
             }
             (Cell::Date(days), Wire::Text) => self.push(arguments, datetime_text::date(*days).as_str()),
@@ -119,51 +110,9 @@ impl<'a> Binder<'a> {
         })
     }
 
-    /// What the server would take without a word, but not as it was sent.
-    fn keeps(&self, text: &str) -> Result<(), Failure> {
-        // It takes another case, blanks at the end, and numbers as bits.
-        if let Some(members) = &self.members
-            && !text.is_empty()
-            && !text.split(',').all(|member| members.iter().any(|known| known == member))
-        {
-            return Err(self.rejected("lossy", "the value names something that isn't exactly a member of the SET"));
-        }
-        match self.rounds {
-            Some((bits, scale)) if !survives(text, bits, scale) => {
-                let words = "a float would change the value's digits; make the column DECIMAL";
-                Err(self.rejected("lossy", words))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn rejected(&self, code: &'static str, message: &'static str) -> Failure {
         Failure::new(ErrorClass::RowRejected, code, message).column(&self.column.name)
     }
-}
-
-/// FLOAT(12,4) keeps 24 binary digits, whatever it was given.
-fn rounds(column: &Column) -> Option<(u8, usize)> {
-    let Kind::Decimal { precision: Some((_, scale)) } = column.kind else { return None };
-    let bits = match column.sql_type.split('(').next()? {
-        "float" => 32,
-        "double" => 64,
-        _ => return None,
-    };
-    Some((bits, usize::try_from(scale).ok()?))
-}
-
-/// Whether a decimal in plain notation is shown again by a float with so many digits after the point.
-fn survives(text: &str, bits: u8, scale: usize) -> bool {
-    let shown = match bits {
-        32 => text.parse::<f32>().map(|float| format!("{float:.scale$}")),
-        _ => text.parse::<f64>().map(|float| format!("{float:.scale$}")),
-    };
-    let bare = |text: &str| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text.to_owned(),
-    };
-    shown.is_ok_and(|shown| bare(&shown) == bare(text))
 }
 
 /// Bytes that one value costs beside its own: its type, its length, its bit among the NULLs.
@@ -189,43 +138,5 @@ fn slice_bytes(slice: &crate::message::Slice) -> usize {
         crate::message::Slice::Body { start, end } => end.saturating_sub(*start) as usize,
         crate::message::Slice::Owned(bytes) => bytes.len(),
         crate::message::Slice::Shared(bytes) => bytes.len(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn floats_with_digits_given_keep_what_they_can() {
-        for (text, bits, scale) in
-            [("99999.5", 32, 4), ("123.4567", 32, 4), ("-0.1", 32, 1), ("0", 32, 4), ("100", 32, 0), ("99999.2", 64, 4)]
-        {
-            assert!(survives(text, bits, scale), "{text}");
-        }
-        for (text, bits, scale) in [("99999.2", 32, 4), ("98209634.6548", 32, 4), ("1234567890123456.7891", 64, 4)] {
-            assert!(!survives(text, bits, scale), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_set_takes_its_members_as_they_are_spelled() {
-        let column = Column {
-            name: "s".into(),
-            sql_type: "set('a','b','c d')".into(),
-            kind: Kind::Other,
-            nullable: true,
-            has_default: false,
-            generated: false,
-        };
-        let table = crate::catalogue::TableName { schema: None, name: "t".into() };
-        let target = Target { table, columns: vec![column], expressions: vec![None] };
-        let binder = Binder::new(&target, 0);
-        for text in ["", "a", "b,a", "c d,b"] {
-            assert!(binder.keeps(text).is_ok(), "{text}");
-        }
-        for text in ["A", "a ", "3", "0", ",", "a,", "x"] {
-            assert_eq!(binder.keeps(text).map_err(|failure| failure.code.into_owned()), Err("lossy".into()), "{text}");
-        }
     }
 }
