@@ -23,10 +23,13 @@ use crate::support::broker::{Broker, Kind, Message};
 use crate::support::database::{Server, TestDatabase};
 use crate::support::servers::shared_amqp_url;
 use crate::support::wait::{random, unique_name};
-use crate::support::worker::Worker;
+use crate::support::worker::{Exit, Worker};
 
 /// Records of one run of the worker.
 const RECORDS: u64 = 3000;
+
+/// For one run of the worker, on a machine that has much else to do.
+const ROUND: Duration = Duration::from_secs(600);
 
 /// Findings that are looked at column by column; more would only say the same again.
 const LOOKED_INTO: usize = 20;
@@ -96,12 +99,25 @@ impl Place {
         self.database.execute("DELETE FROM random_values").await;
         let messages = records.iter().map(|record| Message::json(&record.id, record.body(&self.layout)));
         self.broker.publish(&self.queue, messages).await;
-        let exit = Worker::until_empty(&self.config()).await.expect(0);
+        let worker = Worker::command(&self.config(), ["run", "--until-empty", "--json"]);
+        let exit = worker.wait_for(ROUND).await.expect(0);
         assert!(!exit.stderr.contains("panicked"), "the worker panicked:\n{}", exit.stderr);
-        assert_eq!(self.broker.ready(&self.queue).await, 0, "messages left in the queue");
+        self.assert_drained(&exit).await;
         let rows = read::rows(&self.database.url, &self.layout.select()).await;
         let letters = self.broker.drain(&format!("{}.dead", self.queue)).await;
         judge(&self.layout, records, &rows, &letters, tally)
+    }
+
+    async fn assert_drained(&self, exit: &Exit) {
+        let left = self.broker.drain(&self.queue).await;
+        let redelivered = left.iter().filter(|message| message.redelivered).count();
+        assert!(
+            left.is_empty(),
+            "{} messages are left in the queue, {redelivered} of them redelivered; the worker said {}{}",
+            left.len(),
+            exit.stdout,
+            exit.stderr
+        );
     }
 
     /// Which single columns of these records do it alone.
