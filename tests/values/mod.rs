@@ -144,8 +144,8 @@ impl Lane<'_> {
                         "{} [{}] ({name}) ← {sent}\n      expected {}\n      found    {} {}",
                         section.column,
                         section.options,
-                        case::shortened(&format!("{:?}", case.expect)),
-                        case::shortened(&format!("{found:?}")),
+                        brief(&case.expect),
+                        brief(&found),
                         why.unwrap_or_default()
                     ));
                 }
@@ -153,6 +153,12 @@ impl Lane<'_> {
         }
         wrong
     }
+}
+
+/// Short enough for a line: long values are cut.
+fn brief(what: &impl std::fmt::Debug) -> String {
+    let text = format!("{what:?}");
+    text.char_indices().nth(300).map_or(text.clone(), |(end, _)| format!("{}…", &text[..end]))
 }
 
 fn id(column: &str, nth: usize) -> String {
