@@ -136,7 +136,7 @@ pub fn to_cell(value: &Value<'_>, kind: &Kind, rules: &Rules, body: &[u8]) -> Re
             _ => refuse("wrong_type", "the column takes one of its labels as text"),
         },
         Kind::Set { labels } => set(value, labels, body),
-        Kind::Array(element) => array::literal(value, element, rules, 1),
+        Kind::Array(element) => array::literal(value, element, rules),
         Kind::Other | Kind::AsPrinted => other(value, body),
         Kind::Any => any(value, rules, body),
     }
