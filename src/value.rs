@@ -10,6 +10,7 @@
 mod array;
 mod decimal;
 mod json;
+mod shortest;
 pub(crate) mod time;
 
 use std::borrow::Cow;
@@ -212,28 +213,35 @@ fn float(value: &Value<'_>, bits: u8, rules: &Rules) -> Result<Cell, Refusal> {
     let refused = || refuse("out_of_range", format!("the column is a float of {bits} bits and can't hold the value"));
     let (float, shortest) = if bits == 32 {
         let Ok(float) = text.parse::<f32>() else { return refused() };
-        (f64::from(float), float.to_string())
+        (f64::from(float), shortest::single(float))
     } else {
         let Ok(float) = text.parse::<f64>() else { return refused() };
-        (float, float.to_string())
+        (float, shortest::double(float))
     };
     if !float.is_finite() || (float == 0.0 && !number.is_zero()) {
         return refused();
     }
     // Binary floats hold few decimals exactly. What counts is that reading the column gives the
     // number back that was sent.
-    if !rules.lossy && Decimal::parse(&shortest).ok().as_ref() != Some(&number) {
+    if !rules.lossy && shortest.and_then(|text| Decimal::parse(&text).ok()).as_ref() != Some(&number) {
         return refuse("lossy", format!("a float of {bits} bits would change the value's digits"));
     }
     Ok(Cell::Float(float))
 }
 
-/// Rounded to its scale as a decimal, which a float of so many digits may still not hold.
+/// Rounded to its scale as a decimal, which a float of so many digits may still not hold. The
+/// column shows all digits of its scale: 99999.2 in FLOAT(12,4) is 99999.2031.
 fn scaled_float(value: &Value<'_>, bits: u8, precision: (u32, u32), rules: &Rules) -> Result<Cell, Refusal> {
-    match decimal_cell(value, Some(precision), rules, &[])? {
-        Cell::Text(slice) => float(&Value::Number(slice.text(&[]).into()), bits, rules),
-        cell => Ok(cell),
+    let Cell::Text(slice) = decimal_cell(value, Some(precision), rules, &[])? else { return Ok(Cell::Null) };
+    let text = slice.text(&[]);
+    let cell = float(&Value::Number(text.into()), bits, rules)?;
+    if let Cell::Float(float) = cell
+        && !rules.lossy
+        && Decimal::parse(&format!("{float:.*}", precision.1 as usize)) != Decimal::parse(text)
+    {
+        return refuse("lossy", format!("a float of {bits} bits would change the value's digits; make it DECIMAL"));
     }
+    Ok(cell)
 }
 
 fn text(

@@ -8,6 +8,7 @@ mod faults_broker;
 mod faults_database;
 mod main_job;
 mod places;
+mod random_values;
 mod smoke;
 mod values;
 mod worker;

@@ -75,6 +75,15 @@ fn times_keep_microseconds_and_zones() {
         ("\"2026-01-02T03:04:05.1234565Z\"", &point, Ok("2026-01-02 03:04:05.123457")),
         ("\"2026-01-02T03:04:05.123456499999Z\"", &point, Ok("2026-01-02 03:04:05.123456")),
         ("\"2016-12-31T23:59:60Z\"", &point, Err("lossy")),
+        ("\"20161231T235960Z\"", &point, Err("lossy")),
+        ("\"20161231T235960.5\"", &clock, Err("lossy")),
+        ("\"2026-01-02T03:04:05[Asia/Tokyo]\"", &clock, Err("invalid")),
+        ("\"2026-01-02T03:04:05[Etc/GMT+2]\"", &clock, Err("invalid")),
+        ("\"2026-01-02T03:04:05+09:00[Asia/Tokyo]\"", &clock, Ok("2026-01-01 18:04:05.000000")),
+        ("\"9999-12-31T23:59:59.999999Z\"", &point, Ok("9999-12-31 23:59:59.999999")),
+        ("\"9999-12-31T23:59:59.9999995Z\"", &point, Err("out_of_range")),
+        ("\"9999-12-31T23:59:59-01:00\"", &point, Err("out_of_range")),
+        ("\"0001-01-01T00:00:00+01:00\"", &point, Err("out_of_range")),
         ("\"0000-01-01T00:00:00Z\"", &point, Err("out_of_range")),
         ("\"today\"", &point, Err("invalid")),
         ("\"infinity\"", &point, Err("invalid")),
@@ -84,8 +93,13 @@ fn times_keep_microseconds_and_zones() {
         ("\"2026-02-28T00:00:00Z\"", &Kind::Date, Ok("2026-02-28")),
         ("\"2026-02-28T01:00:00Z\"", &Kind::Date, Err("lossy")),
         ("\"1969-12-31\"", &Kind::Date, Ok("1969-12-31")),
+        ("\"9999-12-31\"", &Kind::Date, Ok("9999-12-31")),
+        ("\"9999-12-31T19:00:00-05:00\"", &Kind::Date, Err("out_of_range")),
+        ("\"0000-12-31T00:00:00\"", &Kind::Date, Err("out_of_range")),
         ("\"23:59:59.5\"", &time, Ok("23:59:59.500000")),
         ("\"24:00:00\"", &time, Err("invalid")),
+        ("\"235960\"", &time, Err("invalid")),
+        ("\"10:20:30[Asia/Tokyo]\"", &time, Err("invalid")),
         // jiff's own timestamps end a day earlier.
         ("\"9999-12-31\"", &Kind::Date, Ok("9999-12-31")),
         ("\"9999-12-31T23:59:59.999999\"", &clock, Ok("9999-12-31 23:59:59.999999")),
@@ -118,6 +132,21 @@ fn the_config_bends_the_rules() {
 }
 
 #[test]
+fn a_float_with_a_scale_shows_all_of_its_digits() {
+    let scaled = |bits, precision| Kind::ScaledFloat { bits, precision };
+    for (json, kind, expected) in [
+        ("99999.5", scaled(32, (12, 4)), Ok("Float(99999.5)")),
+        ("99999.2", scaled(32, (12, 4)), Err("lossy")),
+        ("98209634.6548", scaled(32, (12, 4)), Err("lossy")),
+        ("-0.5", scaled(32, (7, 4)), Ok("Float(-0.5)")),
+        ("99999.2", scaled(64, (20, 4)), Ok("Float(99999.2)")),
+        ("1234567890123456.7891", scaled(64, (20, 4)), Err("lossy")),
+    ] {
+        assert_eq!(cell(json, &kind, &Rules::default()), expected.map(str::to_owned), "{json} into {kind:?}");
+    }
+}
+
+#[test]
 fn other_kinds() {
     let text = Kind::Text { max_chars: None, max_bytes: None };
     let rules = Rules::default();
@@ -134,8 +163,14 @@ fn other_kinds() {
     );
     assert_eq!(cell("\"123e4567\"", &Kind::Uuid, &rules), Err("invalid"));
     let numbers = Kind::Array(Box::new(int(0, 9)));
-    assert_eq!(cell("[1, [2, null]]", &numbers, &rules), Ok("{1,{2,NULL}}".to_owned()));
+    assert_eq!(cell("[[1, 2], [null, 3]]", &numbers, &rules), Ok("{{1,2},{NULL,3}}".to_owned()));
     assert_eq!(cell("[10]", &numbers, &rules), Err("out_of_range"));
+    assert_eq!(cell("[[[[[[1]]]]]]", &numbers, &rules), Ok("{{{{{{1}}}}}}".to_owned()));
+    assert_eq!(cell("[[[[[[[1]]]]]]]", &numbers, &rules), Err("invalid"));
+    for ragged in ["[[1],[2,3]]", "[1,[2]]", "[[1],null]", "[[[1,2]],[3,4]]", "[[[1],[2]],[[3]]]"] {
+        assert_eq!(cell(ragged, &numbers, &rules), Err("invalid"), "{ragged}");
+    }
+    assert_eq!(cell("[[1],[]]", &numbers, &rules), Err("lossy"));
     assert_eq!(cell("[[],[]]", &numbers, &rules), Err("lossy"));
     assert_eq!(cell("[]", &numbers, &rules), Ok("{}".to_owned()));
     let texts = Kind::Array(Box::new(text));

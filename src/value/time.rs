@@ -57,8 +57,8 @@ fn parse(text: &str) -> Result<Moment, Refusal> {
     let invalid = || refuse("invalid", "the text is not a time like 2026-01-31T23:59:59.999999Z");
     // A date has ten characters; whatever names a zone stands behind the time.
     let (Some(_), Some(clock)) = (text.get(..10), text.get(10..)) else { return invalid() };
-    // A leap second has no place in any column; the parser would make it :59 in silence.
-    if clock.split(':').nth(2).is_some_and(|seconds| seconds.starts_with("60")) {
+    // A leap second has no place in any column.
+    if text.split_once(['T', 't', ' ']).is_some_and(|(_, clock)| is_leap_second(clock)) {
         return refuse("lossy", "a leap second can't be stored");
     }
     let text = &*trim_fraction(text);
@@ -69,8 +69,18 @@ fn parse(text: &str) -> Result<Moment, Refusal> {
         let clock = clock_micros(pieces.date().to_datetime(time));
         return Ok(Moment::Instant(clock - i64::from(offset.seconds()) * 1_000_000));
     }
+    // The parser passes over a zone's name that stands without an offset.
+    if clock.contains('[') {
+        return invalid();
+    }
     let Ok(clock) = text.parse::<civil::DateTime>() else { return invalid() };
     Ok(Moment::Clock(clock_micros(clock)))
+}
+
+/// `23:59:60` or `235960`, which the parser would make :59 in silence.
+fn is_leap_second(clock: &str) -> bool {
+    let digits = clock.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b':').filter(u8::is_ascii_digit);
+    digits.skip(4).take(2).eq(*b"60")
 }
 
 /// Digits beyond the nanosecond can't change how a microsecond is rounded, but for an exact half
@@ -172,7 +182,7 @@ pub(super) fn date(value: &Value<'_>, rules: &Rules) -> Result<i32, Refusal> {
 pub(super) fn time_of_day(value: &Value<'_>, fraction: u8, rules: &Rules) -> Result<i64, Refusal> {
     let invalid = || refuse("invalid", "the column takes a time of day like 23:59:59.999999");
     let Value::Text(text) = value else { return invalid() };
-    if text.contains(['Z', 'z', '+', '-', 'T', ' ']) || text.split(':').nth(2).is_some_and(|s| s.starts_with("60")) {
+    if text.contains(['Z', 'z', '+', '-', 'T', 't', ' ', '[']) || is_leap_second(text) {
         return invalid();
     }
     let Ok(time) = trim_fraction(text).parse::<civil::Time>() else { return invalid() };

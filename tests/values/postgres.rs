@@ -352,7 +352,7 @@ fn arrays() -> Vec<Section> {
             .refused("out_of_range", ["[2147483648]"])
             .refused("lossy", ["[1.5]", "[[],[]]"])
             .refused("wrong_type", ["1", "\"{1,2}\"", "{\"a\":1}", "[true]"])
-            .rejected("22P02", ["[[1,2],[3]]"]),
+            .refused("invalid", ["[[1,2],[3]]"]),
         column(OWN, "text[]").stored([
             (
                 "[\"a\\\"b\\\\\", \"\", \"NULL\", null, \"x,y\", \" \"]",
