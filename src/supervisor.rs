@@ -15,14 +15,14 @@ use tokio::task::JoinSet;
 
 use crate::catalogue::Table;
 use crate::checks::{self, Prepared};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::{ErrorClass, Failure};
 use crate::guarantee;
 use crate::pipeline::{Consumer, Context, Emptiness, End, Storm};
 use crate::rabbitmq::Rabbitmq;
 use crate::retry::Backoff;
 use crate::shutdown::{Phase, Shutdown, reached};
-use crate::sink::{self, Opening};
+use crate::sink::{self, Database, Opening};
 use crate::status::{Control, PipelineStatus, State, WorkerStatus};
 use crate::summary::Summary;
 use crate::telemetry::Throttle;
@@ -37,12 +37,28 @@ pub struct RunOptions {
     pub adopt: Vec<String>,
 }
 
+/// Makes the database that a config names: [`sink::open`], or what an embedding program puts in its
+/// place.
+pub type Open<'a> = &'a (dyn Fn(&config::Database) -> Result<Arc<dyn Database>, Failure> + Sync);
+
 /// Runs all pipelines until they are told to stop, or, with `until_empty`, until they are done.
 /// From the first signal on, `shutdown_timeout` bounds it.
 pub async fn run(config: Arc<Config>, options: RunOptions, status: WorkerStatus, shutdown: Shutdown) -> Vec<Summary> {
+    run_on(&sink::open, config, options, status, shutdown).await
+}
+
+/// As [`run`], on databases of the caller's making. `open` is called once for each pipeline, at the
+/// start; a failure of it pauses that pipeline.
+pub async fn run_on(
+    open: Open<'_>,
+    config: Arc<Config>,
+    options: RunOptions,
+    status: WorkerStatus,
+    shutdown: Shutdown,
+) -> Vec<Summary> {
     let mut tasks = JoinSet::new();
     for name in config.pipelines.keys() {
-        match context(&config, name, &options, &status) {
+        match context(open, &config, name, &options, &status) {
             Ok((context, rabbitmq)) => start(&mut tasks, Arc::new(context), rabbitmq, &options, &shutdown),
             Err(failure) => {
                 if let Some(pipeline) = status.pipelines.get(name) {
@@ -66,6 +82,7 @@ pub async fn run(config: Arc<Config>, options: RunOptions, status: WorkerStatus,
 }
 
 fn context(
+    open: Open<'_>,
     config: &Config,
     name: &str,
     options: &RunOptions,
@@ -78,7 +95,7 @@ fn context(
     let broker = config.brokers.get(&pipeline.broker).ok_or_else(|| missing("broker"))?;
     let status = status.pipelines.get(name).ok_or_else(|| missing("status"))?;
     let context = Context {
-        database: sink::open(&database_config)?,
+        database: open(&database_config)?,
         storm: Storm::new(&pipeline.storm),
         status: Arc::clone(status),
         throttle: Throttle::default(),
