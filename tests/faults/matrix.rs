@@ -132,3 +132,18 @@ async fn selection(group: Group) {
 async fn slow_faults_of_the_worker_cost_nothing() {
     selection(Group::Worker).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_faults_of_the_broker_cost_nothing() {
+    selection(Group::Broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_faults_of_the_database_cost_nothing() {
+    selection(Group::Database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_faults_of_messages_cost_nothing() {
+    selection(Group::Message).await;
+}

@@ -21,7 +21,10 @@
 
 pub mod books;
 mod broken;
+mod broker;
+mod database;
 mod matrix;
+mod message;
 pub mod producer;
 mod report;
 pub mod sampler;
@@ -112,7 +115,7 @@ pub const SHARED: Setting = Setting {
 
 /// All faults. Each group stands in a file of its own.
 fn all() -> impl Iterator<Item = &'static Fault> {
-    [worker::FAULTS].into_iter().flatten()
+    [worker::FAULTS, broker::FAULTS, database::FAULTS, message::FAULTS].into_iter().flatten()
 }
 
 /// One way to run a fault.

@@ -28,6 +28,8 @@ use crate::support::worker::{Exit, Worker};
 const TIMEOUTS: &str = "connect_timeout = \"5s\"\nstatement_timeout = \"5s\"\nlock_timeout = \"500ms\"\n";
 /// What a fault may take to be worked off once the producer has stopped.
 const SETTLES_WITHIN: Duration = Duration::from_secs(300);
+/// Rows that are yet to come when a fault is over.
+const AFTERWARDS: u64 = 200;
 /// Repeats a run's random moments.
 pub const SEED: &str = "RABBIT_SINK_TEST_SEED";
 
@@ -382,8 +384,10 @@ impl Scene {
 
     /// Ends the producer, waits until everything is settled, ends the workers, and audits.
     pub async fn finish(mut self) -> Line {
-        self.producer.stop().await;
         self.sampler.resume();
+        // What it does after the fault belongs to the run.
+        self.flowing(AFTERWARDS).await;
+        self.producer.stop().await;
         let seen = self.sampler.found().samples;
         self.until_within(SETTLES_WITHIN, "the queue is empty", async |now| {
             let found = now.sampler.found();
