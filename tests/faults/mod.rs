@@ -27,6 +27,7 @@ mod broken;
 mod broker;
 mod database;
 mod matrix;
+mod members;
 mod message;
 pub mod producer;
 mod report;
