@@ -4,6 +4,7 @@
 
 mod support;
 
+mod faults;
 mod faults_broker;
 mod faults_database;
 mod main_job;

@@ -2,9 +2,10 @@
 //! environment, and stops them, also after Ctrl-C.
 //!
 //! ```text
-//! with-servers [--keep] COMMAND ARGUMENT…
+//! with-servers [--keep] [--minutes NUMBER] COMMAND ARGUMENT…
 //! ```
 //!
+//! A command that runs for longer than `--minutes` (45) is taken to hang, and killed.
 //! `--keep` leaves them running; the next call takes them over, and stops them unless it says
 //! `--keep` again. What was kept is noted in `.servers` (a line each: process, start time, folder).
 
@@ -36,8 +37,8 @@ const VARIABLES: [&str; 5] = [
     TEMPLATES,
 ];
 
-/// After which a run is taken to hang: a test waits for something without a deadline.
-const HANGS: Duration = Duration::from_secs(45 * 60);
+/// Minutes after which a run is taken to hang: a test waits for something without a deadline.
+const HANGS: u64 = 45;
 
 /// What runs, by what is needed to use it and to end it.
 #[derive(Default)]
@@ -156,8 +157,13 @@ async fn main() -> ExitCode {
     if keep {
         words.remove(0);
     }
-    let Some((program, arguments)) = words.split_first() else {
-        eprintln!("usage: with-servers [--keep] COMMAND ARGUMENT…");
+    let mut minutes = Some(HANGS);
+    if words.first().is_some_and(|word| word == "--minutes") {
+        words.remove(0);
+        minutes = if words.is_empty() { None } else { words.remove(0).to_str().and_then(|word| word.parse().ok()) };
+    }
+    let (Some((program, arguments)), Some(minutes)) = (words.split_first(), minutes) else {
+        eprintln!("usage: with-servers [--keep] [--minutes NUMBER] COMMAND ARGUMENT…");
         return ExitCode::from(2);
     };
     let state = Path::new(env!("CARGO_MANIFEST_DIR")).join(".servers");
@@ -180,8 +186,8 @@ async fn main() -> ExitCode {
             kill_tree(child.id().expect("not waited for yet"));
             130
         }
-        () = tokio::time::sleep(HANGS) => {
-            eprintln!("still running after {} minutes: killed", HANGS.as_secs() / 60);
+        () = tokio::time::sleep(Duration::from_secs(minutes * 60)) => {
+            eprintln!("still running after {minutes} minutes: killed");
             kill_tree(child.id().expect("not waited for yet"));
             124
         }
