@@ -4,7 +4,7 @@ use super::{Site, port_of};
 use crate::main_job::orders::Orders;
 use crate::support::database::{Server, TestDatabase};
 use crate::support::proxy::{Flow, Proxy, Trap};
-use crate::support::servers::{Mariadb, Postgres, shared_amqp_url};
+use crate::support::servers::{Mysql, Postgres, shared_amqp_url};
 use crate::support::wait::{PATIENCE, eventually};
 use crate::support::worker::Worker;
 
@@ -178,7 +178,7 @@ async fn a_postgres_that_is_stopped_is_waited_for() {
 
 #[tokio::test]
 async fn a_mariadb_that_is_killed_is_waited_for() {
-    let mut mariadb = Mariadb::start().await;
+    let mut mariadb = Mysql::start().await;
     let site = short(Site::on(TestDatabase::on(&mariadb.url()).await).await).await;
     let mut worker = warm(&site).await;
     mariadb.kill();
