@@ -16,7 +16,7 @@ pub mod rabbitmq;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use mysql::Mysql;
+pub use mysql::{Flavour, Mysql};
 pub use postgres::{Postgres, PostgresOptions};
 pub use rabbitmq::{Epmd, Rabbitmq, RabbitmqOptions, ctl as rabbitmqctl};
 
