@@ -96,7 +96,7 @@ async fn the_dead_letter_queue_has_no_delivery_limit_and_is_quorum_only_from_4_0
     // Looking through it must not wear its messages out, and below 4.0 no limit can be switched off.
     let expected = match scene.version().await < BrokerVersion::UNLIMITED_DELIVERIES {
         true => format!("{dead}\tclassic\ttrue\t[]"),
-        false => format!("{dead}\tquorum\ttrue\t[{{\"x-delivery-limit\",-1}}, {{\"x-queue-type\",\"quorum\"}}]"),
+        false => format!("{dead}\tquorum\ttrue\t[{{\"x-delivery-limit\",-1}},{{\"x-queue-type\",\"quorum\"}}]"),
     };
     let found = list.lines().find(|line| line.starts_with(&format!("{dead}\t")));
     assert_eq!(found, Some(&*expected), "{list}");

@@ -18,8 +18,8 @@ const COOKIE: &str = "rabbitsinktests";
 /// What a test wants different from a fresh node.
 #[derive(Clone, Debug, Default)]
 pub struct RabbitmqOptions {
-    /// Unacked for longer, a delivery's channel is closed. The node looks once a minute unless
-    /// `conf` has another `channel_tick_interval`.
+    /// Unacked for longer, a delivery's channel is closed. The node looks once a minute, unless
+    /// the application's `channel_tick_interval` is set to less.
     pub consumer_timeout: Option<Duration>,
     /// Further lines for rabbitmq.conf.
     pub conf: Vec<String>,
