@@ -12,4 +12,5 @@ mod places;
 mod random_values;
 mod smoke;
 mod values;
+mod versions;
 mod worker;

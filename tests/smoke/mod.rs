@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::broker::{Broker, Depth, Kind, Message};
 use crate::support::database::{Server, TestDatabase, rows, try_rows};
 use crate::support::proxy::{Flow, Proxy, Trap};
-use crate::support::servers::{Mariadb, Postgres, Rabbitmq, shared_mysql_url, shared_postgres_url};
+use crate::support::servers::{Mysql, Postgres, Rabbitmq, shared_mysql_url, shared_postgres_url};
 use crate::support::wait::{PATIENCE, eventually, unique_name};
 use crate::support::{Accountant, Worker, process};
 
@@ -144,7 +144,7 @@ async fn a_killed_postgres_comes_back_with_its_rows() {
 
 #[tokio::test]
 async fn a_frozen_mariadb_answers_later() {
-    let mut server = Mariadb::start().await;
+    let mut server = Mysql::start().await;
     let url = server.url();
     server.pause();
     let mut query = std::pin::pin!(rows(&url, "SELECT '1'"));
