@@ -9,4 +9,5 @@ mod faults_database;
 mod main_job;
 mod places;
 mod smoke;
+mod verdicts;
 mod worker;

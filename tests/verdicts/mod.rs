@@ -1,0 +1,13 @@
+//! What every error is taken for, and what happens next: tables of errors that are provoked on the
+//! real servers, each with its verdict. docs/errors.md is made of the same tables.
+
+mod postgres;
+mod run;
+mod verdict;
+
+use crate::support::database::Server;
+
+#[tokio::test]
+async fn postgres_errors_are_judged_right() {
+    run::run(Server::Postgres, postgres::TABLE).await;
+}
