@@ -1,6 +1,7 @@
 //! What every error is taken for, and what happens next: tables of errors that are provoked on the
 //! real servers, each with its verdict. docs/errors.md is made of the same tables.
 
+mod mysql;
 mod postgres;
 mod run;
 mod verdict;
@@ -10,4 +11,9 @@ use crate::support::database::Server;
 #[tokio::test]
 async fn postgres_errors_are_judged_right() {
     run::run(Server::Postgres, postgres::TABLE).await;
+}
+
+#[tokio::test]
+async fn mysql_errors_are_judged_right() {
+    run::run(Server::Mysql, mysql::TABLE).await;
 }

@@ -29,6 +29,8 @@ pub struct Verdict {
     pub database: &'static str,
     /// Keys of `[pipelines.NAME]`.
     pub pipeline: &'static str,
+    /// So many rejections for one cause are a storm.
+    pub storm: u32,
     /// The worker has a login of its own, `{r}`, which may do no more than it must.
     pub login: bool,
     /// It has a database of its own, and cause and mend come from beside it.
@@ -100,6 +102,7 @@ pub const ROW: Verdict = Verdict {
     bad: Some("\"v\":\"bad\""),
     database: "",
     pipeline: "",
+    storm: 100,
     login: false,
     own: false,
     cause: Act::Nothing,
@@ -128,14 +131,16 @@ pub const SETUP: Verdict = Verdict { bad: None, class: "sink_misconfigured", nex
 impl Next {
     /// In how many transactions the bad message was before it stood alone and convicted. All are
     /// in one batch, and bisection goes 7, 4, 2, 1.
-    pub fn attempts(class: &str) -> u32 {
+    pub fn attempts(class: &str, code: &str) -> u32 {
         const BISECTION: u32 = 4;
-        match class {
-            "row_rejected" => 1 + BISECTION,
+        match (class, code) {
+            // Three losses before it, three alone; once more after a probe write.
+            ("row_rejected", "connection_lost") => 3 + BISECTION - 1 + 3 + 1,
+            ("row_rejected", _) => 1 + BISECTION,
             // The checks say that the setup is right; once more after a probe write.
-            "sink_misconfigured" => 1 + BISECTION + 1,
-            // Three retries before it.
-            "unknown" => 4 + BISECTION + 1,
+            ("sink_misconfigured", _) => 1 + BISECTION + 1,
+            // Three retries before it; once more after a probe write.
+            ("unknown", _) => 4 + BISECTION + 1,
             _ => panic!("{class} dead-letters nothing"),
         }
     }
