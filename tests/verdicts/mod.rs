@@ -4,6 +4,7 @@
 mod mysql;
 mod postgres;
 mod run;
+mod sqlite;
 mod verdict;
 
 use crate::support::database::Server;
@@ -16,4 +17,9 @@ async fn postgres_errors_are_judged_right() {
 #[tokio::test]
 async fn mysql_errors_are_judged_right() {
     run::run(Server::Mysql, mysql::TABLE).await;
+}
+
+#[tokio::test]
+async fn sqlite_errors_are_judged_right() {
+    run::run(Server::Sqlite, sqlite::TABLE).await;
 }

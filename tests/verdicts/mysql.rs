@@ -414,13 +414,13 @@ lock_timeout = \"5s\"",
         ..AWAY
     },
     Verdict {
-        name: "too_many_connections",
-        means: "the login, or the server, is at its limit of connections",
+        name: "login_at_its_limit",
+        means: "the login, or the server, is at its limit of connections or statements",
         login: true,
         setup: kick!(),
-        cause: Sql("ALTER USER {r} WITH MAX_CONNECTIONS_PER_HOUR 1; CALL {t}_kick()"),
+        cause: Sql("ALTER USER {r} WITH MAX_QUERIES_PER_HOUR 1; CALL {t}_kick()"),
         code: "1226",
-        mend: Sql("ALTER USER {r} WITH MAX_CONNECTIONS_PER_HOUR 0; FLUSH USER_RESOURCES"),
+        mend: Sql("ALTER USER {r} WITH MAX_QUERIES_PER_HOUR 0; FLUSH USER_RESOURCES"),
         ..AWAY
     },
     Verdict {

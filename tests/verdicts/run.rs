@@ -189,7 +189,7 @@ impl Case {
         match act {
             Act::Nothing => {}
             // What begins a transaction keeps its connection until the mend.
-            Act::Sql(sql) if self.hand.is_none() && !sql.starts_with("BEGIN") && !self.verdict.own => {
+            Act::Sql(sql) if self.hand.is_none() && !keeps(sql) && !self.verdict.own => {
                 self.execute(shared, sql).await;
             }
             Act::Sql(sql) => {
@@ -223,7 +223,8 @@ impl Case {
         let said = format!("{class} {code}");
         let count = |what: &str| status[what].as_u64().unwrap_or(u64::MAX);
         let (good, reason) = (GOOD as u64, status["reason"].as_str().unwrap_or_default());
-        let logged = self.logged(log).any(|line| line.contains(&said));
+        // What is wrong from the start, no message meets.
+        let logged = self.verdict.at_start || self.logged(log).any(|line| line.contains(&said));
         let named = names.iter().all(|word| reason.contains(&self.text(word)));
         let reached = match next {
             Next::DeadLettered => (count("settled"), count("dead_lettered")) == (good + 1, 1),
@@ -345,6 +346,11 @@ impl Case {
     }
 }
 
+/// What belongs to a connection, and would end with it.
+fn keeps(sql: &str) -> bool {
+    sql.starts_with("BEGIN") || sql.starts_with("PRAGMA")
+}
+
 /// Runs a table. All verdicts that are wrong are told at the end, together.
 pub async fn run(server: Server, table: &[Verdict]) {
     let shared = TestDatabase::fresh(server).await;
@@ -355,6 +361,9 @@ pub async fn run(server: Server, table: &[Verdict]) {
     for verdict in table.iter().filter(|verdict| verdict.on == On::All || verdict.on == flavour) {
         let mut case = Case::new(*verdict, &shared).await;
         case.prepare(&broker, &mut hand).await;
+        if case.verdict.at_start {
+            case.act(&mut hand, case.verdict.cause).await;
+        }
         cases.push(case);
     }
     let port = free_port();
@@ -364,14 +373,16 @@ pub async fn run(server: Server, table: &[Verdict]) {
         shared_amqp_url(),
         sections.join("")
     ));
-    let running = |_: &Case, status: &Value, _: &str| match status["state"] == "running" {
+    let running = |case: &Case, status: &Value, _: &str| match status["state"] == "running" || case.verdict.at_start {
         true => Ok(()),
         false => Err(format!("it doesn't start: {} {}", status["state"], status["reason"])),
     };
     let mut wrong: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     wait(&mut worker, port, &mut cases, running, &mut wrong, None).await;
     for case in &mut cases {
-        case.act(&mut hand, case.verdict.cause).await;
+        if !case.verdict.at_start {
+            case.act(&mut hand, case.verdict.cause).await;
+        }
         broker.publish(&case.queue, case.messages()).await;
     }
     wait(&mut worker, port, &mut cases, Case::reached, &mut wrong, Some(&mut hand)).await;

@@ -37,6 +37,8 @@ pub struct Verdict {
     pub own: bool,
     /// Once the worker runs, before the messages. What it locks stays locked until the mend.
     pub cause: Act,
+    /// The cause is there before the worker starts.
+    pub at_start: bool,
     pub class: &'static str,
     pub code: &'static str,
     pub column: Option<&'static str>,
@@ -106,6 +108,7 @@ pub const ROW: Verdict = Verdict {
     login: false,
     own: false,
     cause: Act::Nothing,
+    at_start: false,
     class: "row_rejected",
     code: "",
     column: None,
