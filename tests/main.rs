@@ -13,4 +13,5 @@ mod random_values;
 mod smoke;
 mod values;
 mod versions;
+mod verdicts;
 mod worker;
