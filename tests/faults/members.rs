@@ -8,7 +8,7 @@ use super::Setting;
 use crate::faults_database::get;
 use crate::support::database::{Server, TestDatabase};
 use crate::support::process::Node;
-use crate::support::servers::{Mariadb, Postgres, PostgresOptions, Rabbitmq, RabbitmqOptions};
+use crate::support::servers::{Mysql, Postgres, PostgresOptions, Rabbitmq, RabbitmqOptions};
 use crate::support::worker::Worker;
 
 /// A worker and the port of its admin listener.
@@ -56,7 +56,7 @@ impl DerefMut for Member {
 /// A database server that the run has for itself.
 pub enum DatabaseServer {
     Postgres(Postgres),
-    Mariadb(Mariadb),
+    Mysql(Mysql),
 }
 
 impl DatabaseServer {
@@ -64,7 +64,7 @@ impl DatabaseServer {
     pub async fn restart(&mut self) {
         match self {
             DatabaseServer::Postgres(server) => server.restart().await,
-            DatabaseServer::Mariadb(server) => server.restart().await,
+            DatabaseServer::Mysql(server) => server.restart().await,
         }
     }
 }
@@ -74,7 +74,7 @@ impl Deref for DatabaseServer {
     fn deref(&self) -> &Node {
         match self {
             DatabaseServer::Postgres(server) => server,
-            DatabaseServer::Mariadb(server) => server,
+            DatabaseServer::Mysql(server) => server,
         }
     }
 }
@@ -83,7 +83,7 @@ impl DerefMut for DatabaseServer {
     fn deref_mut(&mut self) -> &mut Node {
         match self {
             DatabaseServer::Postgres(server) => server,
-            DatabaseServer::Mariadb(server) => server,
+            DatabaseServer::Mysql(server) => server,
         }
     }
 }
@@ -99,12 +99,12 @@ pub(super) async fn own_database(setting: &Setting, server: Server) -> (Option<D
             let settings = setting.postgres.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
             DatabaseServer::Postgres(Postgres::start_with(PostgresOptions { settings }).await)
         }
-        (true, Server::Mysql) => DatabaseServer::Mariadb(Mariadb::start_with(setting.mariadb).await),
+        (true, Server::Mysql) => DatabaseServer::Mysql(Mysql::start_with(setting.mariadb).await),
         _ => return (None, TestDatabase::fresh(server).await),
     };
     let url = match &own {
         DatabaseServer::Postgres(server) => server.url(),
-        DatabaseServer::Mariadb(server) => server.url(),
+        DatabaseServer::Mysql(server) => server.url(),
     };
     let database = TestDatabase::on(&url).await;
     (Some(own), database)

@@ -50,7 +50,7 @@ pub enum Step {
 }
 
 use Step::{
-    ConsumeAlone, Declare, DeclareExchange, DeclareExclusive, DeclareFull, Delete, DeleteExchange, Erlang, LetGo,
+    ConsumeAlone, Declare, DeclareExchange, DeclareExclusive, DeclareFull, Delete, Erlang, LetGo,
 };
 
 /// What the user may: configure, write, read.
