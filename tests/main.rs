@@ -12,6 +12,6 @@ mod places;
 mod random_values;
 mod smoke;
 mod values;
-mod versions;
 mod verdicts;
+mod versions;
 mod worker;
