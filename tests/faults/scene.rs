@@ -338,7 +338,8 @@ impl Scene {
         line.audited(&audit, letters.len() as u64);
         line.acked_early = found.acked_early;
         line.recovered = self.recovered;
-        line.caught_up = since_mended(found.caught_up.unwrap_or(settled));
+        // Before anything flows again, a short queue says nothing.
+        line.caught_up = since_mended(found.caught_up.unwrap_or(settled)).max(self.recovered);
         line.versions(&found.version, &self.database).await;
         line
     }
