@@ -105,6 +105,14 @@ pub trait Session: Send {
         isolating: bool,
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>>;
 
+    /// What [`Session::write`] would make of these units, isolating: the same transaction, rolled
+    /// back. What happens outside transactions happens (sequences advance).
+    fn rehearse<'a>(
+        &'a mut self,
+        plan: &'a WritePlan,
+        units: &'a [&'a Unit],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>>;
+
     /// Shows that the database takes writes for this plan at all: a ledger entry of its own and a
     /// statement on each target that writes no row, rolled back.
     fn probe_write<'a>(&'a mut self, plan: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>>;
@@ -158,7 +166,7 @@ pub fn is_connection_lost(failure: &Failure) -> bool {
     failure.class == crate::error::ErrorClass::SinkUnavailable
         && matches!(
             &*failure.code,
-            "io" | "protocol" | "57P01" | "57P02" | "08003" | "08006" | "08P01" | "2006" | "2013"
+            "io" | "protocol" | "57P01" | "57P02" | "08003" | "08006" | "08P01" | "1927" | "2006" | "2013"
         )
 }
 

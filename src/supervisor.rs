@@ -5,24 +5,26 @@
 //! never spends a delivery.
 
 mod attach;
+mod hindrance;
 mod letter_box;
 mod prune;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::catalogue::Table;
 use crate::checks::{self, Prepared};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::{ErrorClass, Failure};
 use crate::guarantee;
-use crate::pipeline::{Consumer, Context, Emptiness, End, Storm};
+use crate::pipeline::{Consumer, Context, Emptiness, End, Hindrance, Storm};
 use crate::rabbitmq::Rabbitmq;
 use crate::retry::Backoff;
 use crate::shutdown::{Phase, Shutdown, reached};
-use crate::sink::{self, Opening};
+use crate::sink::{self, Database, Opening};
 use crate::status::{Control, PipelineStatus, State, WorkerStatus};
 use crate::summary::Summary;
 use crate::telemetry::Throttle;
@@ -37,12 +39,28 @@ pub struct RunOptions {
     pub adopt: Vec<String>,
 }
 
+/// Makes the database that a config names: [`sink::open`], or what an embedding program puts in its
+/// place.
+pub type Open<'a> = &'a (dyn Fn(&config::Database) -> Result<Arc<dyn Database>, Failure> + Sync);
+
 /// Runs all pipelines until they are told to stop, or, with `until_empty`, until they are done.
 /// From the first signal on, `shutdown_timeout` bounds it.
 pub async fn run(config: Arc<Config>, options: RunOptions, status: WorkerStatus, shutdown: Shutdown) -> Vec<Summary> {
+    run_on(&sink::open, config, options, status, shutdown).await
+}
+
+/// As [`run`], on databases of the caller's making. `open` is called once for each pipeline, at the
+/// start; a failure of it pauses that pipeline.
+pub async fn run_on(
+    open: Open<'_>,
+    config: Arc<Config>,
+    options: RunOptions,
+    status: WorkerStatus,
+    shutdown: Shutdown,
+) -> Vec<Summary> {
     let mut tasks = JoinSet::new();
     for name in config.pipelines.keys() {
-        match context(&config, name, &options, &status) {
+        match context(open, &config, name, &options, &status) {
             Ok((context, rabbitmq)) => start(&mut tasks, Arc::new(context), rabbitmq, &options, &shutdown),
             Err(failure) => {
                 if let Some(pipeline) = status.pipelines.get(name) {
@@ -66,6 +84,7 @@ pub async fn run(config: Arc<Config>, options: RunOptions, status: WorkerStatus,
 }
 
 fn context(
+    open: Open<'_>,
     config: &Config,
     name: &str,
     options: &RunOptions,
@@ -78,7 +97,7 @@ fn context(
     let broker = config.brokers.get(&pipeline.broker).ok_or_else(|| missing("broker"))?;
     let status = status.pipelines.get(name).ok_or_else(|| missing("status"))?;
     let context = Context {
-        database: sink::open(&database_config)?,
+        database: open(&database_config)?,
         storm: Storm::new(&pipeline.storm),
         status: Arc::clone(status),
         throttle: Throttle::default(),
@@ -97,6 +116,7 @@ fn start(
     shutdown: &Shutdown,
 ) {
     let opening = if options.adopt.contains(&context.config.name) { Opening::Adopt } else { Opening::Create };
+    let opened = Arc::new(Mutex::new(false));
     for index in 0..usize::from(context.config.consumers) {
         let keeper = Keeper {
             backoff: Backoff::new(context.config.retry.initial, context.config.retry.max),
@@ -105,9 +125,11 @@ fn start(
             rabbitmq: rabbitmq.clone(),
             index,
             opening,
+            opened: Arc::clone(&opened),
             shutdown: shutdown.clone(),
             table: None,
             obstacle_since: None,
+            hindrance: Hindrance::default(),
         };
         tasks.spawn(keeper.keep());
     }
@@ -139,6 +161,10 @@ impl Obstacle {
         Obstacle { state, reason: failure.to_string() }
     }
 
+    pub(crate) fn holding(reason: impl Into<String>) -> Self {
+        Obstacle { state: State::Holding, reason: reason.into() }
+    }
+
     pub(crate) fn paused(reason: impl Into<String>) -> Self {
         Obstacle { state: State::Paused, reason: reason.into() }
     }
@@ -154,12 +180,17 @@ struct Keeper {
     rabbitmq: Rabbitmq,
     index: usize,
     opening: Opening,
+    /// Whether a consumer of this pipeline has opened the ledger. Until then they try one after the
+    /// other: one that came second would take the first one's marker for that of an earlier run.
+    opened: Arc<Mutex<bool>>,
     shutdown: Shutdown,
     orders: tokio::sync::watch::Receiver<Control>,
     backoff: Backoff,
     /// The table as the last plan knew it.
     table: Option<Table>,
     obstacle_since: Option<Instant>,
+    /// Why messages were given back: nothing is taken before it has passed.
+    hindrance: Hindrance,
 }
 
 impl Keeper {
@@ -178,10 +209,11 @@ impl Keeper {
             match end {
                 End::Drained | End::Stopped => break,
                 End::Paused(reason) => return self.finish(State::Paused, Some(reason)),
-                End::HoldExpired(reason) if self.context.emptiness.is_some() => {
+                End::HoldExpired { reason, .. } if self.context.emptiness.is_some() => {
                     return self.finish(State::Holding, Some(reason));
                 }
-                End::HoldExpired(reason) => {
+                End::HoldExpired { reason, hindrance } => {
+                    self.hindrance = *hindrance;
                     let reason = format!("given back after {:?}: {reason}", self.context.config.retry.hold);
                     tracing::warn!(pipeline = self.context.config.name, "{reason}");
                     self.wait(Obstacle { state: self.waiting_state(), reason }).await;
@@ -221,6 +253,10 @@ impl Keeper {
             self.context.storm.clear();
         }
         self.table = Some(prepared.table.clone());
+        tokio::select! {
+            passed = hindrance::passed(&mut self.hindrance, &self.context, &prepared, &self.rabbitmq) => passed?,
+            () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
+        }
         let (connection, source) = attach::attach(&self.rabbitmq, &self.context.config).await?;
         self.obstacle_since = None;
         let letters = QueueLetters::new(&self.rabbitmq, &self.context.config);
@@ -240,9 +276,11 @@ impl Keeper {
 
     async fn prepare(&mut self) -> Result<Prepared, Obstacle> {
         let context = &self.context;
+        let mut first = Some(self.opened.lock().await).filter(|opened| !**opened);
         let checks = checks::prepare(&*context.database, &context.database_config, &context.config, self.opening);
         let prepared = checks.await.map_err(|failure| Obstacle::sink(&failure))?;
-        if self.index == 0 && self.table.is_none() {
+        if let Some(opened) = &mut first {
+            **opened = true;
             let guarantee = guarantee::of(&context.config, &context.database_config, &prepared.weaknesses);
             tracing::info!(pipeline = context.config.name, "guarantee: {guarantee}");
             if prepared.ledger_emptied {

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod faults;
 mod faults_broker;
 mod faults_database;
 mod main_job;
@@ -11,4 +12,6 @@ mod places;
 mod random_values;
 mod smoke;
 mod values;
+mod verdicts;
+mod versions;
 mod worker;

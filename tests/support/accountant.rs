@@ -12,6 +12,8 @@ pub type Values = Vec<Option<String>>;
 pub struct Accountant {
     rows: BTreeMap<String, Values>,
     dead: BTreeSet<String>,
+    /// May be there or not, as far as anybody knows.
+    unsure: BTreeSet<String>,
 }
 
 /// What is not where it belongs, by ID.
@@ -42,9 +44,31 @@ impl Accountant {
         assert!(before.is_none_or(|before| before == values), "the test expects two different rows for {id}");
     }
 
-    /// A bad message: dead-lettered, at least once.
+    /// A bad message: dead-lettered, at least once. Beside a good one of the same ID (another body
+    /// under a known ID), both the row and the letter are expected.
     pub fn expect_dead(&mut self, id: impl Into<String>) {
         self.dead.insert(id.into());
+    }
+
+    /// An expected one may as well be missing from now on: its confirm never came, or somebody
+    /// deleted it. If it is there, it must be right.
+    pub fn doubt(&mut self, id: impl Into<String>) {
+        self.unsure.insert(id.into());
+    }
+
+    /// One that was in doubt is expected again: it has been confirmed after all.
+    pub fn confirm(&mut self, id: &str) {
+        self.unsure.remove(id);
+    }
+
+    /// Whether this ID, good or bad, is known.
+    pub fn knows(&self, id: &str) -> bool {
+        self.rows.contains_key(id) || self.dead.contains(id)
+    }
+
+    /// All that are expected for sure, good and bad.
+    pub fn sure(&self) -> impl Iterator<Item = &String> {
+        self.rows.keys().chain(&self.dead).filter(|id| !self.unsure.contains(*id))
     }
 
     /// Good messages.
@@ -74,13 +98,14 @@ impl Accountant {
             }
         }
         for id in self.rows.keys() {
-            if dead.contains(id) {
+            if dead.contains(id) && !self.dead.contains(id) {
                 report.wrongly_dead.push(id.clone());
-            } else if !seen.contains(id.as_str()) {
+            } else if !seen.contains(id.as_str()) && !self.unsure.contains(id) {
                 report.lost.push(id.clone());
             }
         }
-        report.dead_missing.extend(self.dead.difference(&dead).cloned());
+        let missing = self.dead.difference(&dead).filter(|id| !self.unsure.contains(*id));
+        report.dead_missing.extend(missing.cloned());
         let published = |id: &&String| !self.rows.contains_key(*id) && !self.dead.contains(*id);
         report.unknown.extend(dead.iter().filter(published).cloned());
         report

@@ -91,18 +91,34 @@ impl Worker {
         arguments: impl IntoIterator<Item = S>,
         environment: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Worker {
+        let mut command = Command::new(Worker::program());
+        command.args(arguments);
+        Worker::spawn(command, config, environment)
+    }
+
+    /// The real binary.
+    pub fn program() -> &'static str {
+        env!("CARGO_BIN_EXE_rabbit-sink")
+    }
+
+    /// Any program that takes a config by `RABBIT_SINK_CONFIG`: one that runs the worker under a
+    /// limit, say.
+    pub fn spawn<'a>(
+        mut command: Command,
+        config: &str,
+        environment: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Worker {
         let folder = new_folder("worker");
         let file = folder.join("rabbit-sink.toml");
         std::fs::write(&file, config).expect("a file in an own folder");
         let output = |name: &str| File::create(folder.join(name)).expect("a file in an own folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rabbit-sink"));
         // What is set where the tests run must not change what the worker does.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("RABBIT_SINK") {
                 command.env_remove(name);
             }
         }
-        command.args(arguments).env("RABBIT_SINK_CONFIG", file).envs(environment).current_dir(&folder);
+        command.env("RABBIT_SINK_CONFIG", file).envs(environment).current_dir(&folder);
         command.stdin(Stdio::null()).stdout(output("stdout")).stderr(output("stderr"));
         let child = command.spawn().expect("the worker's binary");
         Worker { child, folder, ended: None }

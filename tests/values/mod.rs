@@ -13,7 +13,7 @@ use std::fmt::Write;
 
 use crate::support::broker::{Broker, Kind, Message, Taken};
 use crate::support::database::{Server, TestDatabase};
-use crate::support::servers::{Mariadb, shared_amqp_url};
+use crate::support::servers::{Mysql, shared_amqp_url};
 use crate::support::wait::unique_name;
 use crate::support::worker::Worker;
 use case::{Expect, Flavour, Section, Table};
@@ -247,7 +247,7 @@ async fn mysql_one_by_one_in_reverse() {
 /// What a server's own `sql_mode` is makes no difference: without strictness it would cut and clip.
 #[tokio::test]
 async fn mysql_on_a_server_without_strictness() {
-    let server = Mariadb::start_with(&["--sql-mode="]).await;
+    let server = Mysql::start_with(&["--sql-mode="]).await;
     let database = TestDatabase::on(&server.url()).await;
     assert_eq!(database.rows("SELECT @@GLOBAL.sql_mode").await, [[Some(String::new())]]);
     check(&database, "", &mysql::tables(), Batches::Mixed).await;

@@ -102,7 +102,7 @@ fn write_group(page: &mut String, database: &str, group: &[&Section]) {
     let notes = group.iter().filter(|section| !section.note.is_empty());
     for (at, section) in notes.enumerate() {
         let column = if section.column.is_empty() { "No declaration".to_owned() } else { code(&section.column) };
-        write!(page, "{}- {column}: {}\n", if at == 0 { "\n" } else { "" }, section.note).unwrap();
+        writeln!(page, "{}- {column}: {}", if at == 0 { "\n" } else { "" }, section.note).unwrap();
     }
 }
 

@@ -1,0 +1,5 @@
+//! What happens to the database.
+
+use super::Fault;
+
+pub const FAULTS: &[Fault] = &[];

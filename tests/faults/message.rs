@@ -1,0 +1,5 @@
+//! What producers send.
+
+use super::Fault;
+
+pub const FAULTS: &[Fault] = &[];
