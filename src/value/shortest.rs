@@ -53,6 +53,8 @@ fn shortest(rust: String, with_digits: impl Fn(usize) -> String, reads_back: imp
 }
 
 #[cfg(test)]
+// What these floats are exactly is the point.
+#[allow(clippy::excessive_precision)]
 mod tests {
     use super::*;
 

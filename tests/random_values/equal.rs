@@ -47,7 +47,7 @@ fn holds(kind: &Type, sent: &Node<'_>, stored: &Stored) -> Option<bool> {
         Type::Date => date(&unicode(&sent.value)?, stored_text(stored)?)?,
         Type::Time { .. } => clock::near(clock::time(&unicode(&sent.value)?)?, clock::time(stored_text(stored)?)?),
         Type::Timestamp { zoned, .. } => timestamp(*zoned, &unicode(&sent.value)?, stored_text(stored)?)?,
-        Type::Uuid => unicode(&sent.value)?.to_ascii_lowercase() == stored_text(stored)?.to_ascii_lowercase(),
+        Type::Uuid => unicode(&sent.value)?.eq_ignore_ascii_case(stored_text(stored)?),
         Type::Json { .. } => match stored {
             Stored::Text(document) => json::same(&sent.value, &json::parse(document)?.value),
             number => matches!(sent.value, Json::Number(_)) && sent_number(&sent.value)? == self::number(number)?,
