@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, SqliteConnection};
@@ -353,6 +354,11 @@ fn keeps(sql: &str) -> bool {
 
 /// Runs a table. All verdicts that are wrong are told at the end, together.
 pub async fn run(server: Server, table: &[Verdict]) {
+    run_for(server, table, Duration::ZERO).await;
+}
+
+/// As [`run`]; each cause lasts for so long at least.
+pub async fn run_for(server: Server, table: &[Verdict], lasts: Duration) {
     let shared = TestDatabase::fresh(server).await;
     let flavour = flavour(&shared).await;
     let broker = Broker::shared().await;
@@ -385,6 +391,7 @@ pub async fn run(server: Server, table: &[Verdict]) {
         }
         broker.publish(&case.queue, case.messages()).await;
     }
+    tokio::time::sleep(lasts).await;
     wait(&mut worker, port, &mut cases, Case::reached, &mut wrong, Some(&mut hand)).await;
     wait(&mut worker, port, &mut cases, Case::settled, &mut wrong, None).await;
     let log = worker.stop().await.stderr;
