@@ -49,9 +49,7 @@ pub enum Step {
     DeleteExchange(&'static str),
 }
 
-use Step::{
-    ConsumeAlone, Declare, DeclareExchange, DeclareExclusive, DeclareFull, Delete, DeleteExchange, Erlang, LetGo,
-};
+use Step::{ConsumeAlone, Declare, DeclareExchange, DeclareExclusive, DeclareFull, Delete, Erlang, LetGo};
 
 /// What the user may: configure, write, read.
 macro_rules! permit {

@@ -2,6 +2,7 @@
 //! real servers, each with its verdict. docs/errors.md is made of the same tables.
 
 mod broker;
+mod hand;
 mod mysql;
 mod page;
 mod postgres;

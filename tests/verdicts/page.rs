@@ -37,7 +37,7 @@ const ELSEWHERE: [[&str; 7]; 9] = [
     ],
     [
         "MySQL, MariaDB",
-        "not_transactional",
+        "engine",
         "the table's engine can't roll back (MyISAM, Aria)",
         "sink_misconfigured",
         "the pipeline pauses, nothing is taken",

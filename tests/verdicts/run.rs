@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, SqliteConnection};
 
+use super::hand::Hand;
 use super::verdict::{Act, BAD_AT, GOOD, Next, On, TIMEOUTS, Verdict};
 use crate::faults_database::{get, with_login};
 use crate::support::broker::{Broker, Kind, Message, Taken};
@@ -29,52 +29,6 @@ struct Case {
     hand: Option<Hand>,
     /// Of its own, dropped with it.
     own: Option<TestDatabase>,
-}
-
-/// A connection of the test's that stays open between cause and mend.
-enum Hand {
-    Postgres(PgConnection),
-    Mysql(MySqlConnection),
-    Sqlite(SqliteConnection),
-}
-
-impl Hand {
-    async fn open(url: &str) -> Result<Hand, sqlx::Error> {
-        Ok(match Server::of(url) {
-            Server::Postgres => Hand::Postgres(PgConnection::connect(url).await?),
-            Server::Mysql => Hand::Mysql(MySqlConnection::connect(url).await?),
-            Server::Sqlite => Hand::Sqlite(SqliteConnection::connect(url).await?),
-        })
-    }
-
-    async fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-        match self {
-            Hand::Postgres(connection) => sql.execute(connection).await.map(|_| ()),
-            Hand::Mysql(connection) => sql.execute(connection).await.map(|_| ()),
-            Hand::Sqlite(connection) => sql.execute(connection).await.map(|_| ()),
-        }
-    }
-
-    /// A query's first column.
-    async fn texts(&mut self, sql: &str) -> Result<Vec<String>, sqlx::Error> {
-        let sql = AssertSqlSafe(sql.to_owned());
-        match self {
-            Hand::Postgres(connection) => sqlx::query_scalar(sql).fetch_all(connection).await,
-            Hand::Mysql(connection) => sqlx::query_scalar(sql).fetch_all(connection).await,
-            Hand::Sqlite(connection) => sqlx::query_scalar(sql).fetch_all(connection).await,
-        }
-    }
-
-    async fn close(self) {
-        let closed = match self {
-            Hand::Postgres(connection) => connection.close().await,
-            Hand::Mysql(connection) => connection.close().await,
-            Hand::Sqlite(connection) => connection.close().await,
-        };
-        // What it was to do, it has done.
-        closed.ok();
-    }
 }
 
 impl Case {
