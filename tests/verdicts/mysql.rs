@@ -253,6 +253,7 @@ pub const TABLE: &[Verdict] = &[
     Verdict {
         name: "row_kills_session",
         means: "the session ends whenever this row is written, and others pass",
+        on: On::Mariadb,
         setup: trigger!("IF NEW.v = 'bad' THEN KILL CONNECTION_ID(); END IF"),
         code: "connection_lost",
         ..ROW
