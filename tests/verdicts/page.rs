@@ -50,7 +50,7 @@ const ELSEWHERE: [[&str; 7]; 9] = [
         "a trigger refuses every row: from `storm.min` messages on that is a storm",
         "unknown",
         "the pipeline pauses; up to `storm.min` messages are dead-lettered before",
-        "`rabbit-sink resume`, or a change of the pipeline's table",
+        "`rabbit-sink resume PIPELINE`, or a change of the pipeline's table",
         "faults_database/rows.rs a_trigger_that_refuses_every_row_pauses_as_a_storm",
     ],
     [
