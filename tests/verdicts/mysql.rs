@@ -471,7 +471,7 @@ lock_timeout = \"5s\"",
         cause: Sql("RENAME TABLE {t}_log TO {t}_away"),
         code: "1146",
         mend: Sql("RENAME TABLE {t}_away TO {t}_log; ALTER TABLE {t} ADD COLUMN mended int"),
-        ends: "`rabbit-sink resume`, or a change of the pipeline's table",
+        ends: "`rabbit-sink resume PIPELINE`, or a change of the pipeline's table",
         ..SETUP
     },
     Verdict {

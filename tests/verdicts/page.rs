@@ -32,7 +32,7 @@ const ELSEWHERE: [[&str; 7]; 9] = [
         "the row is above `max_allowed_packet`; it is never sent",
         "row_rejected",
         "that message is dead-lettered, its neighbours are written",
-        "raise `max_allowed_packet`, then `rabbit-sink dlq replay`",
+        "raise `max_allowed_packet`, then publish the dead letter again",
         "faults_database/rows.rs a_row_above_max_allowed_packet_goes_alone",
     ],
     [
@@ -50,7 +50,7 @@ const ELSEWHERE: [[&str; 7]; 9] = [
         "a trigger refuses every row: from `storm.min` messages on that is a storm",
         "unknown",
         "the pipeline pauses; up to `storm.min` messages are dead-lettered before",
-        "`rabbit-sink resume`, or a change of the pipeline's table",
+        "`rabbit-sink resume PIPELINE`, or a change of the pipeline's table",
         "faults_database/rows.rs a_trigger_that_refuses_every_row_pauses_as_a_storm",
     ],
     [
@@ -59,7 +59,7 @@ const ELSEWHERE: [[&str; 7]; 9] = [
         "a new message ID with the value of another row in a second unique key",
         "row_rejected",
         "that message is dead-lettered; it is never taken for a duplicate",
-        "correct the message, then `rabbit-sink dlq replay`",
+        "correct the message, then publish the dead letter again",
         "faults_database/rows.rs another_unique_key_rejects_in_mysql_and_never_swallows",
     ],
     [

@@ -166,7 +166,7 @@ impl Next {
     /// For the documentation.
     pub fn ends(self) -> &'static str {
         match self {
-            Next::DeadLettered => "correct the message or the table, then `rabbit-sink dlq replay`",
+            Next::DeadLettered => "correct the message or the table, then publish the dead letter again",
             Next::Waits => "the parent's row; after `retry.missing_parent` the message is dead-lettered",
             Next::Retried => "ends by itself with its cause; it holds if that lasts",
             Next::Held => "ends by itself with its cause",
