@@ -132,19 +132,21 @@ write_line() {
 }
 
 try() {
-    local name=$1 release packages root='' from version result good=true
+    local name=$1 release packages root='' from version result tried good=true
     read -r _ release packages < <(grep "^$name " tests/matrix/servers)
     if [ "$release" != "$codename" ]; then
         # Several packages are several words.
         # shellcheck disable=SC2086
         root=$(tests/matrix/root.sh "$name" "$release" $packages) || return 1
     fi
+    # What is tried, whatever changes meanwhile.
+    tried=$(commit)
     run_tests "$name" "$root" || good=false
     [ -s "$work/versions" ] || { echo "$name: its servers didn't start" >&2; return 1; }
     version=$(version_of "$name") || return 1
     result=$(result)
     from="Debian $release, $(uname -sm)"
-    write_line "$name" "| \`$name\` | $version | $from | $result | $(date -u +%F) | $(commit) |"
+    write_line "$name" "| \`$name\` | $version | $from | $result | $(date -u +%F) | $tried |"
     echo "$name: $version, $result"
     $good
 }
