@@ -1,6 +1,6 @@
 //! What became of each record, and whether that is right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Record;
@@ -46,11 +46,19 @@ pub struct Tally {
     rejected: BTreeMap<String, usize>,
     /// Columns with a value in them, by column.
     values: Vec<usize>,
+    /// All that was sent, in rounds before as well.
+    sent: BTreeSet<String>,
 }
 
 impl Tally {
     pub fn new(layout: &Layout) -> Tally {
-        Tally { records: 0, stored: 0, rejected: BTreeMap::new(), values: vec![0; layout.columns.len()] }
+        Tally {
+            records: 0,
+            stored: 0,
+            rejected: BTreeMap::new(),
+            values: vec![0; layout.columns.len()],
+            sent: BTreeSet::new(),
+        }
     }
 
     fn rejected(&self) -> usize {
@@ -77,9 +85,14 @@ impl fmt::Display for Tally {
 
 /// Compares what was sent with the table and the dead letters.
 pub fn judge(layout: &Layout, records: &[Record], rows: &Rows, letters: &[Taken], tally: &mut Tally) -> Vec<Finding> {
+    tally.sent.extend(records.iter().map(|record| record.id.clone()));
     let mut dead: BTreeMap<String, Vec<&Taken>> = BTreeMap::new();
     for letter in letters {
-        dead.entry(letter.message_id().unwrap_or_default()).or_default().push(letter);
+        let same = dead.entry(letter.message_id().unwrap_or_default()).or_default();
+        // At least once, if an ack is lost; this header tells repeats.
+        if !same.iter().any(|known| known.header("x-sink-id") == letter.header("x-sink-id")) {
+            same.push(letter);
+        }
     }
     let mut findings = Vec::new();
     for record in records {
@@ -96,9 +109,12 @@ pub fn judge(layout: &Layout, records: &[Record], rows: &Rows, letters: &[Taken]
             }
         }
     }
-    let known: std::collections::BTreeSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
-    for id in rows.keys().chain(dead.keys()).filter(|id| !known.contains(id.as_str())) {
-        let what = "was never sent".to_owned();
+    let known: BTreeSet<&String> = records.iter().map(|record| &record.id).collect();
+    // A dead letter may come again, and later; a row never.
+    let unknown =
+        rows.keys().filter(|id| !known.contains(id)).chain(dead.keys().filter(|id| !tally.sent.contains(*id)));
+    for id in unknown {
+        let what = "is none that was sent".to_owned();
         findings.push(Finding { id: id.clone(), what, sent: Vec::new(), found: String::new() });
     }
     findings
