@@ -23,12 +23,15 @@ pub mod books;
 mod broken;
 mod broker;
 mod database;
+mod long_run;
 mod matrix;
 mod message;
+mod network;
 pub mod producer;
 mod report;
 pub mod sampler;
 pub mod scene;
+mod storm;
 mod worker;
 
 use std::fmt;
@@ -47,6 +50,7 @@ pub enum Group {
     Broker,
     Database,
     Message,
+    LongRun,
 }
 
 impl Group {
@@ -56,6 +60,7 @@ impl Group {
             Group::Broker => "broker",
             Group::Database => "database",
             Group::Message => "message",
+            Group::LongRun => "long run",
         }
     }
 }
@@ -73,8 +78,11 @@ pub struct Fault {
     pub long: bool,
     pub setting: Setting,
     /// Called while messages flow; see the module's documentation.
-    pub run: for<'a> fn(&'a mut Scene) -> LocalBoxFuture<'a, ()>,
+    pub run: OneFault,
 }
+
+/// A fault's function.
+pub type OneFault = for<'a> fn(&'a mut Scene) -> LocalBoxFuture<'a, ()>;
 
 /// What a fault's scene needs beyond the usual. `Setting { rabbitmq: "heartbeat = \"2s\"", ..SHARED }`
 #[derive(Clone, Copy)]
@@ -115,7 +123,16 @@ pub const SHARED: Setting = Setting {
 
 /// All faults. Each group stands in a file of its own.
 fn all() -> impl Iterator<Item = &'static Fault> {
-    [worker::FAULTS, broker::FAULTS, database::FAULTS, message::FAULTS].into_iter().flatten()
+    let groups = [
+        worker::FAULTS,
+        broker::FAULTS,
+        network::FAULTS,
+        database::FAULTS,
+        message::FAULTS,
+        storm::FAULTS,
+        long_run::FAULTS,
+    ];
+    groups.into_iter().flatten()
 }
 
 /// One way to run a fault.
