@@ -16,6 +16,8 @@ use crate::support::database::Server;
 const OWN: Setting = Setting { own_broker: Some(&[]), ..SHARED };
 /// A dead connection is noticed within seconds.
 pub(super) const QUICK: &str = "heartbeat = \"1s\"\nconnect_timeout = \"2s\"";
+/// What its log says when it has lost a consumer.
+pub(super) const RECONNECTING: &str = "reconnecting: ";
 /// No dead letters until the fault wants them.
 const GOOD_ONLY: Mix = Mix { bad_every: 0, ..Mix::USUAL };
 
@@ -137,6 +139,16 @@ pub(super) async fn in_hand(scene: &mut Scene) {
     scene.until("something is in hand", holds).await;
 }
 
+/// How often the worker's log says this.
+pub(super) fn logged(scene: &Scene, text: &str) -> usize {
+    scene.workers[0].stderr().matches(text).count()
+}
+
+/// Waits until its log says this once more than so often.
+pub(super) async fn logs_again(scene: &mut Scene, text: &str, before: usize) {
+    scene.until(&format!("it logs {text:?} again"), async |scene| logged(scene, text) > before).await;
+}
+
 pub(super) fn dead(scene: &Scene) -> String {
     format!("{}.dead", scene.queue)
 }
@@ -190,8 +202,9 @@ async fn crash_loop(scene: &mut Scene) {
 async fn connections_closed(scene: &mut Scene) {
     for _ in 0..3 {
         scene.moment(0..300).await;
+        let before = logged(scene, "CONNECTION_FORCED");
         scene.ctl(&["close_all_connections", "maintenance"]).await;
-        scene.worker().logs("CONNECTION_FORCED").await;
+        logs_again(scene, "CONNECTION_FORCED", before).await;
         scene.flowing(50).await;
     }
     let list = scene.ctl(&["list_connections", "pid", "client_properties"]).await;
@@ -214,11 +227,12 @@ async fn channel_closed(scene: &mut Scene) {
         scene.queue
     );
     for _ in 0..5 {
-        let jam = Jam::on(scene).await;
+        scene.worker().is("running").await;
+        let (before, jam) = (logged(scene, RECONNECTING), Jam::on(scene).await);
         in_hand(scene).await;
         let killed = scene.ctl(&["eval", &kill]).await;
         assert_eq!(killed.trim(), scene.run.consumers.to_string(), "each consumer's channel");
-        scene.worker().logs("reconnecting").await;
+        logs_again(scene, RECONNECTING, before).await;
         jam.lift(scene).await;
         scene.flowing(50).await;
     }
@@ -234,7 +248,7 @@ async fn queue_deleted(scene: &mut Scene) {
     scene.sampler.pause();
     scene.publish((0..300).map(|n| numbered("deleted", n)).collect()).await;
     broker.delete(&scene.queue).await;
-    scene.worker().logs("reconnecting").await;
+    // What is in hand is nowhere else any more: it is written all the same.
     jam.lift(scene).await;
     let missing = format!("queue {} is missing", scene.queue);
     says(scene, "paused", &missing).await;

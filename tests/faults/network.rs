@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::broker::{QUICK, fault, in_hand, says};
+use super::broker::{QUICK, RECONNECTING, fault, in_hand, logged, logs_again, says};
 use super::scene::Scene;
 use super::{Fault, SHARED, Setting};
 use crate::support::proxy::Flow;
@@ -63,8 +63,9 @@ async fn reset(scene: &mut Scene) {
     for _ in 0..10 {
         in_hand(scene).await;
         scene.moment(0..100).await;
+        let before = logged(scene, RECONNECTING);
         scene.broker_proxy.cut();
-        scene.worker().logs("reconnecting").await;
+        logs_again(scene, RECONNECTING, before).await;
         scene.flowing(20).await;
     }
     scene.mended().await;
