@@ -43,6 +43,13 @@ pub enum Kind {
         /// 32 or 64.
         bits: u8,
     },
+    /// Binary floating point that is rounded to a scale (MySQL's `FLOAT(7,4)`). `Cell::Float`.
+    ScaledFloat {
+        /// 32 or 64.
+        bits: u8,
+        /// Digits in all, and those after the point.
+        precision: (u32, u32),
+    },
     /// Truth values. `Cell::Bool`.
     Bool,
     /// Text. `Cell::Text`.
@@ -51,6 +58,11 @@ pub enum Kind {
         max_chars: Option<u64>,
         /// The limit in bytes, if there is one (MySQL's TEXT types).
         max_bytes: Option<u64>,
+    },
+    /// Text that is padded with blanks, so that none at its end are kept (`CHAR(n)`). `Cell::Text`.
+    Char {
+        /// The limit in characters.
+        max_chars: u64,
     },
     /// Bytes. `Cell::Bytes`.
     Bytes {
@@ -78,10 +90,21 @@ pub enum Kind {
     },
     /// UUIDs. `Cell::Text` in the usual lower-case form with hyphens.
     Uuid,
-    /// JSON documents. `Cell::Text` with JSON.
+    /// JSON documents, kept as the text that they are. `Cell::Text` with JSON.
     Json,
+    /// JSON documents, kept as a tree: of a key that stands twice in an object one is lost.
+    /// `Cell::Text` with JSON.
+    JsonTree {
+        /// Numbers that are no 64-bit integers are kept as doubles (MySQL).
+        doubles: bool,
+    },
     /// One of these. `Cell::Text`.
     Enum {
+        /// The labels.
+        labels: Vec<String>,
+    },
+    /// Any number of these, divided by commas, in any order (MySQL's SET). `Cell::Text`.
+    Set {
         /// The labels.
         labels: Vec<String>,
     },
@@ -89,6 +112,9 @@ pub enum Kind {
     Array(Box<Kind>),
     /// Whatever else: `Cell::Text`, which the server reads as the column's type, or refuses.
     Other,
+    /// What PostgreSQL would round or read its own way without a word (composite and geometric
+    /// types, ranges of times): `Cell::Text`, which it must print again exactly as it was sent.
+    AsPrinted,
     /// SQLite without an exact type (no affinity given): `Cell::Int`, `Cell::Float` where exact,
     /// `Cell::Text`, `Cell::Bool`, `Cell::Bytes`, by the value's own type.
     Any,

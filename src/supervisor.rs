@@ -12,7 +12,7 @@ mod prune;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::catalogue::Table;
@@ -29,9 +29,6 @@ use crate::status::{Control, PipelineStatus, State, WorkerStatus};
 use crate::summary::Summary;
 use crate::telemetry::Throttle;
 use letter_box::QueueLetters;
-
-/// So often whoever waits shows that it is alive.
-const TURN: Duration = Duration::from_secs(10);
 
 /// What `run` was told.
 #[derive(Clone, Debug, Default)]
@@ -119,8 +116,7 @@ fn start(
     shutdown: &Shutdown,
 ) {
     let opening = if options.adopt.contains(&context.config.name) { Opening::Adopt } else { Opening::Create };
-    let (opened, opens) = watch::channel(false);
-    let mut opened = Some(opened);
+    let opened = Arc::new(Mutex::new(false));
     for index in 0..usize::from(context.config.consumers) {
         let keeper = Keeper {
             backoff: Backoff::new(context.config.retry.initial, context.config.retry.max),
@@ -129,11 +125,11 @@ fn start(
             rabbitmq: rabbitmq.clone(),
             index,
             opening,
+            opened: Arc::clone(&opened),
             shutdown: shutdown.clone(),
             table: None,
             obstacle_since: None,
             hindrance: Hindrance::default(),
-            turn: opened.take().map_or_else(|| Turn::Follows(opens.clone()), Turn::First),
         };
         tasks.spawn(keeper.keep());
     }
@@ -178,29 +174,23 @@ impl Obstacle {
     }
 }
 
-/// Who opens the ledger first. All at once, those who come late would take a ledger that another
-/// one has just created for one that was emptied; and SQLite refuses some who set up a new file.
-enum Turn {
-    /// Tells the others when it has. Dropped: they are on their own.
-    First(watch::Sender<bool>),
-    Follows(watch::Receiver<bool>),
-}
-
 /// Brings one consumer to life again and again.
 struct Keeper {
     context: Arc<Context>,
     rabbitmq: Rabbitmq,
     index: usize,
     opening: Opening,
+    /// Whether a consumer of this pipeline has opened the ledger. Until then they try one after the
+    /// other: one that came second would take the first one's marker for that of an earlier run.
+    opened: Arc<Mutex<bool>>,
     shutdown: Shutdown,
-    orders: watch::Receiver<Control>,
+    orders: tokio::sync::watch::Receiver<Control>,
     backoff: Backoff,
     /// The table as the last plan knew it.
     table: Option<Table>,
     obstacle_since: Option<Instant>,
     /// Why messages were given back: nothing is taken before it has passed.
     hindrance: Hindrance,
-    turn: Turn,
 }
 
 impl Keeper {
@@ -285,11 +275,12 @@ impl Keeper {
     }
 
     async fn prepare(&mut self) -> Result<Prepared, Obstacle> {
-        self.await_turn().await;
         let context = &self.context;
+        let mut first = Some(self.opened.lock().await).filter(|opened| !**opened);
         let checks = checks::prepare(&*context.database, &context.database_config, &context.config, self.opening);
         let prepared = checks.await.map_err(|failure| Obstacle::sink(&failure))?;
-        if self.index == 0 && self.table.is_none() {
+        if let Some(opened) = &mut first {
+            **opened = true;
             let guarantee = guarantee::of(&context.config, &context.database_config, &prepared.weaknesses);
             tracing::info!(pipeline = context.config.name, "guarantee: {guarantee}");
             if prepared.ledger_emptied {
@@ -303,18 +294,7 @@ impl Keeper {
         }
         // What was created once must not come back empty in silence.
         self.opening = Opening::Existing;
-        if let Turn::First(opened) = &self.turn {
-            opened.send_replace(true);
-        }
         Ok(prepared)
-    }
-
-    /// Returns once the first consumer has opened the ledger, or has ended without.
-    async fn await_turn(&mut self) {
-        let Turn::Follows(opened) = &mut self.turn else { return };
-        while let Err(_elapsed) = tokio::time::timeout(TURN, opened.wait_for(|&opened| opened)).await {
-            self.context.status.update(self.index, |entry| entry.turned = Instant::now());
-        }
     }
 
     /// Under `--until-empty` a pause is an end, and so is an outage longer than `hold`.
@@ -364,6 +344,6 @@ async fn turning(status: &PipelineStatus, consumer: usize, wait: Duration) {
     let until = tokio::time::Instant::now() + wait;
     while tokio::time::Instant::now() < until {
         status.update(consumer, |entry| entry.turned = Instant::now());
-        tokio::time::sleep_until(until.min(tokio::time::Instant::now() + TURN)).await;
+        tokio::time::sleep_until(until.min(tokio::time::Instant::now() + Duration::from_secs(10))).await;
     }
 }

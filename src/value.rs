@@ -7,7 +7,10 @@
 //! holds them. Strings that spell a number exactly are taken by number columns; numbers are taken
 //! by text columns as the digits that were sent.
 
+mod array;
 mod decimal;
+mod json;
+mod shortest;
 pub(crate) mod time;
 
 use std::borrow::Cow;
@@ -111,11 +114,13 @@ pub fn to_cell(value: &Value<'_>, kind: &Kind, rules: &Rules, body: &[u8]) -> Re
         Kind::Int { min, max } => integer(value, *min, *max, rules),
         Kind::Decimal { precision } => decimal_cell(value, *precision, rules, body),
         Kind::Float { bits } => float(value, *bits, rules),
+        Kind::ScaledFloat { bits, precision } => scaled_float(value, *bits, *precision, rules),
         Kind::Bool => match value {
             Value::Bool(truth) => Ok(Cell::Bool(*truth)),
             _ => refuse("wrong_type", "the column takes true or false"),
         },
         Kind::Text { max_chars, max_bytes } => text(value, *max_chars, *max_bytes, rules, body),
+        Kind::Char { max_chars } => padded(value, *max_chars, rules, body),
         Kind::Bytes { max_bytes, fixed } => bytes(value, *max_bytes, *fixed, rules, body),
         Kind::Date => time::date(value, rules).map(Cell::Date),
         Kind::Time { fraction } => time::time_of_day(value, *fraction, rules).map(Cell::Time),
@@ -123,14 +128,16 @@ pub fn to_cell(value: &Value<'_>, kind: &Kind, rules: &Rules, body: &[u8]) -> Re
             time::timestamp(value, *fraction, *zoned, *range, rules).map(Cell::Timestamp)
         }
         Kind::Uuid => uuid(value, body),
-        Kind::Json => json(value, body),
+        Kind::Json => json::text(value, body),
+        Kind::JsonTree { doubles } => json::tree(value, *doubles, body),
         Kind::Enum { labels } => match value {
             Value::Text(label) if labels.iter().any(|known| known == label) => Ok(text_cell(label, body)),
             Value::Text(_) => refuse("invalid", "the value is none of the column's labels"),
             _ => refuse("wrong_type", "the column takes one of its labels as text"),
         },
-        Kind::Array(element) => array(value, element, rules),
-        Kind::Other => other(value, body),
+        Kind::Set { labels } => set(value, labels, body),
+        Kind::Array(element) => array::literal(value, element, rules),
+        Kind::Other | Kind::AsPrinted => other(value, body),
         Kind::Any => any(value, rules, body),
     }
 }
@@ -206,20 +213,35 @@ fn float(value: &Value<'_>, bits: u8, rules: &Rules) -> Result<Cell, Refusal> {
     let refused = || refuse("out_of_range", format!("the column is a float of {bits} bits and can't hold the value"));
     let (float, shortest) = if bits == 32 {
         let Ok(float) = text.parse::<f32>() else { return refused() };
-        (f64::from(float), float.to_string())
+        (f64::from(float), shortest::single(float))
     } else {
         let Ok(float) = text.parse::<f64>() else { return refused() };
-        (float, float.to_string())
+        (float, shortest::double(float))
     };
     if !float.is_finite() || (float == 0.0 && !number.is_zero()) {
         return refused();
     }
     // Binary floats hold few decimals exactly. What counts is that reading the column gives the
     // number back that was sent.
-    if !rules.lossy && Decimal::parse(&shortest).ok().as_ref() != Some(&number) {
+    if !rules.lossy && shortest.and_then(|text| Decimal::parse(&text).ok()).as_ref() != Some(&number) {
         return refuse("lossy", format!("a float of {bits} bits would change the value's digits"));
     }
     Ok(Cell::Float(float))
+}
+
+/// Rounded to its scale as a decimal, which a float of so many digits may still not hold. The
+/// column shows all digits of its scale: 99999.2 in FLOAT(12,4) is 99999.2031.
+fn scaled_float(value: &Value<'_>, bits: u8, precision: (u32, u32), rules: &Rules) -> Result<Cell, Refusal> {
+    let Cell::Text(slice) = decimal_cell(value, Some(precision), rules, &[])? else { return Ok(Cell::Null) };
+    let text = slice.text(&[]);
+    let cell = float(&Value::Number(text.into()), bits, rules)?;
+    if let Cell::Float(float) = cell
+        && !rules.lossy
+        && Decimal::parse(&format!("{float:.*}", precision.1 as usize)) != Decimal::parse(text)
+    {
+        return refuse("lossy", format!("a float of {bits} bits would change the value's digits; make it DECIMAL"));
+    }
+    Ok(cell)
 }
 
 fn text(
@@ -259,6 +281,33 @@ fn text(
         Cow::Borrowed(borrowed) => text_cell(&borrowed[..end], body),
         Cow::Owned(made) => owned(&made[..end]),
     })
+}
+
+fn padded(value: &Value<'_>, max_chars: u64, rules: &Rules, body: &[u8]) -> Result<Cell, Refusal> {
+    let cell = text(value, Some(max_chars), None, rules, body)?;
+    let Cell::Text(slice) = &cell else { return Ok(cell) };
+    let kept = slice.text(body).trim_end_matches(' ');
+    if kept.len() == slice.text(body).len() {
+        return Ok(cell);
+    }
+    match rules.lossy {
+        true => Ok(text_cell(kept, body)),
+        false => refuse("lossy", "the column loses blanks at the end; declare it VARCHAR to keep them"),
+    }
+}
+
+fn set(value: &Value<'_>, labels: &[String], body: &[u8]) -> Result<Cell, Refusal> {
+    let Value::Text(text) = value else { return refuse("wrong_type", "the column takes labels, divided by commas") };
+    // The server also reads a number as the labels' bits, and drops one of two that are the same.
+    let known = |label: &str| labels.iter().any(|known| known == label);
+    let parts: Vec<&str> = if text.is_empty() { Vec::new() } else { text.split(',').collect() };
+    if !parts.iter().all(|part| known(part)) {
+        return refuse("invalid", "the value is none of the column's labels, or not several divided by commas");
+    }
+    if (1..parts.len()).any(|at| parts[..at].contains(&parts[at])) {
+        return refuse("lossy", "the value has a label twice, the column keeps one");
+    }
+    Ok(text_cell(text, body))
 }
 
 fn too_long(max_chars: Option<u64>, max_bytes: Option<u64>) -> String {
@@ -306,23 +355,6 @@ fn uuid(value: &Value<'_>, body: &[u8]) -> Result<Cell, Refusal> {
     Ok(text_cell(text, body))
 }
 
-fn json(value: &Value<'_>, body: &[u8]) -> Result<Cell, Refusal> {
-    Ok(match value {
-        Value::Json(raw) | Value::Number(raw) => text_cell(raw, body),
-        Value::Bool(truth) => owned(truth.to_string()),
-        Value::Text(text) => match serde_json::to_string(text) {
-            Ok(quoted) => owned(quoted),
-            Err(_) => return refuse("invalid", "the text can't be written as JSON"),
-        },
-        Value::Seconds(seconds) => owned(seconds.to_string()),
-        Value::Bytes(bytes) => match serde_json::from_slice::<&serde_json::value::RawValue>(bytes) {
-            Ok(raw) => text_cell(raw.get(), body),
-            Err(_) => return refuse("invalid", "the column takes JSON, the bytes are not"),
-        },
-        Value::Null => Cell::Null,
-    })
-}
-
 fn other(value: &Value<'_>, body: &[u8]) -> Result<Cell, Refusal> {
     text(value, None, None, &Rules::default(), body)
 }
@@ -340,49 +372,6 @@ fn any(value: &Value<'_>, rules: &Rules, body: &[u8]) -> Result<Cell, Refusal> {
         Value::Bytes(_) => bytes(value, None, false, rules, body),
         Value::Null | Value::Text(_) | Value::Json(_) => other(value, body),
     }
-}
-
-/// A PostgreSQL array literal ("Arrays", section "Array Input Syntax").
-fn array(value: &Value<'_>, element: &Kind, rules: &Rules) -> Result<Cell, Refusal> {
-    let Value::Json(raw) = value else { return refuse("wrong_type", "the column takes an array") };
-    let Ok(items) = serde_json::from_str::<Vec<&serde_json::value::RawValue>>(raw) else {
-        return refuse("wrong_type", "the column takes an array");
-    };
-    let mut literal = String::from("{");
-    for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            literal.push(',');
-        }
-        let item = Value::from_json(item.get())?;
-        // An array's dimensions are written as nested literals of the same element kind.
-        let nested = matches!(&item, Value::Json(raw) if raw.starts_with('[')) && *element != Kind::Json;
-        match if nested { array(&item, element, rules)? } else { to_cell(&item, element, rules, &[])? } {
-            Cell::Null | Cell::Absent => literal.push_str("NULL"),
-            Cell::Bool(truth) => literal.push_str(if truth { "true" } else { "false" }),
-            Cell::Int(number) => literal.push_str(&number.to_string()),
-            Cell::Float(number) => literal.push_str(&number.to_string()),
-            Cell::Date(days) => literal.push_str(&time::date_text(days)),
-            Cell::Time(micros) => literal.push_str(&time::time_text(micros)),
-            Cell::Timestamp(micros) => {
-                let zoned = matches!(element, Kind::Timestamp { zoned: true, .. });
-                literal.push_str(&format!("\"{}{}\"", time::timestamp_text(micros), if zoned { "+00" } else { "" }));
-            }
-            Cell::Bytes(slice) => literal.push_str(&format!("\"\\\\x{}\"", crate::digest::hex(slice.bytes(&[])))),
-            Cell::Text(slice) if nested => literal.push_str(slice.text(&[])),
-            Cell::Text(slice) => {
-                literal.push('"');
-                for character in slice.text(&[]).chars() {
-                    if matches!(character, '"' | '\\') {
-                        literal.push('\\');
-                    }
-                    literal.push(character);
-                }
-                literal.push('"');
-            }
-        }
-    }
-    literal.push('}');
-    Ok(owned(literal))
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ mod kubernetes;
 mod links;
 #[path = "docs/tables.rs"]
 mod tables;
+#[path = "docs/versions.rs"]
+mod versions;
 
 use std::path::{Path, PathBuf};
 

@@ -7,6 +7,7 @@ mod bind;
 mod classify;
 mod connect;
 mod describe;
+mod exact;
 mod ledger;
 mod link;
 mod statement;

@@ -75,6 +75,15 @@ fn times_keep_microseconds_and_zones() {
         ("\"2026-01-02T03:04:05.1234565Z\"", &point, Ok("2026-01-02 03:04:05.123457")),
         ("\"2026-01-02T03:04:05.123456499999Z\"", &point, Ok("2026-01-02 03:04:05.123456")),
         ("\"2016-12-31T23:59:60Z\"", &point, Err("lossy")),
+        ("\"20161231T235960Z\"", &point, Err("lossy")),
+        ("\"20161231T235960.5\"", &clock, Err("lossy")),
+        ("\"2026-01-02T03:04:05[Asia/Tokyo]\"", &clock, Err("invalid")),
+        ("\"2026-01-02T03:04:05[Etc/GMT+2]\"", &clock, Err("invalid")),
+        ("\"2026-01-02T03:04:05+09:00[Asia/Tokyo]\"", &clock, Ok("2026-01-01 18:04:05.000000")),
+        ("\"9999-12-31T23:59:59.999999Z\"", &point, Ok("9999-12-31 23:59:59.999999")),
+        ("\"9999-12-31T23:59:59.9999995Z\"", &point, Err("out_of_range")),
+        ("\"9999-12-31T23:59:59-01:00\"", &point, Err("out_of_range")),
+        ("\"0001-01-01T00:00:00+01:00\"", &point, Err("out_of_range")),
         ("\"0000-01-01T00:00:00Z\"", &point, Err("out_of_range")),
         ("\"today\"", &point, Err("invalid")),
         ("\"infinity\"", &point, Err("invalid")),
@@ -84,8 +93,21 @@ fn times_keep_microseconds_and_zones() {
         ("\"2026-02-28T00:00:00Z\"", &Kind::Date, Ok("2026-02-28")),
         ("\"2026-02-28T01:00:00Z\"", &Kind::Date, Err("lossy")),
         ("\"1969-12-31\"", &Kind::Date, Ok("1969-12-31")),
+        ("\"9999-12-31\"", &Kind::Date, Ok("9999-12-31")),
+        ("\"9999-12-31T19:00:00-05:00\"", &Kind::Date, Err("out_of_range")),
+        ("\"0000-12-31T00:00:00\"", &Kind::Date, Err("out_of_range")),
         ("\"23:59:59.5\"", &time, Ok("23:59:59.500000")),
         ("\"24:00:00\"", &time, Err("invalid")),
+        ("\"235960\"", &time, Err("invalid")),
+        ("\"10:20:30[Asia/Tokyo]\"", &time, Err("invalid")),
+        // jiff's own timestamps end a day earlier.
+        ("\"9999-12-31\"", &Kind::Date, Ok("9999-12-31")),
+        ("\"9999-12-31T23:59:59.999999\"", &clock, Ok("9999-12-31 23:59:59.999999")),
+        ("\"9999-12-31T23:59:59.999999Z\"", &point, Ok("9999-12-31 23:59:59.999999")),
+        ("\"9999-12-31T23:59:59-02:00\"", &point, Err("out_of_range")),
+        ("\"0001-01-01T00:00:00+02:00\"", &Kind::Date, Err("out_of_range")),
+        ("\"2026-01-02T03:04:05Zulu\"", &point, Err("invalid")),
+        ("\"2026-01-02T03:04:05+25:99\"", &point, Err("invalid")),
     ] {
         assert_eq!(cell(json, kind, &Rules::default()), expected.map(str::to_owned), "{json} into {kind:?}");
     }
@@ -110,6 +132,21 @@ fn the_config_bends_the_rules() {
 }
 
 #[test]
+fn a_float_with_a_scale_shows_all_of_its_digits() {
+    let scaled = |bits, precision| Kind::ScaledFloat { bits, precision };
+    for (json, kind, expected) in [
+        ("99999.5", scaled(32, (12, 4)), Ok("Float(99999.5)")),
+        ("99999.2", scaled(32, (12, 4)), Err("lossy")),
+        ("98209634.6548", scaled(32, (12, 4)), Err("lossy")),
+        ("-0.5", scaled(32, (7, 4)), Ok("Float(-0.5)")),
+        ("99999.2", scaled(64, (20, 4)), Ok("Float(99999.2)")),
+        ("1234567890123456.7891", scaled(64, (20, 4)), Err("lossy")),
+    ] {
+        assert_eq!(cell(json, &kind, &Rules::default()), expected.map(str::to_owned), "{json} into {kind:?}");
+    }
+}
+
+#[test]
 fn other_kinds() {
     let text = Kind::Text { max_chars: None, max_bytes: None };
     let rules = Rules::default();
@@ -126,10 +163,64 @@ fn other_kinds() {
     );
     assert_eq!(cell("\"123e4567\"", &Kind::Uuid, &rules), Err("invalid"));
     let numbers = Kind::Array(Box::new(int(0, 9)));
-    assert_eq!(cell("[1, [2, null]]", &numbers, &rules), Ok("{1,{2,NULL}}".to_owned()));
+    assert_eq!(cell("[[1, 2], [null, 3]]", &numbers, &rules), Ok("{{1,2},{NULL,3}}".to_owned()));
     assert_eq!(cell("[10]", &numbers, &rules), Err("out_of_range"));
+    assert_eq!(cell("[[[[[[1]]]]]]", &numbers, &rules), Ok("{{{{{{1}}}}}}".to_owned()));
+    assert_eq!(cell("[[[[[[[1]]]]]]]", &numbers, &rules), Err("invalid"));
+    for ragged in ["[[1],[2,3]]", "[1,[2]]", "[[1],null]", "[[[1,2]],[3,4]]", "[[[1],[2]],[[3]]]"] {
+        assert_eq!(cell(ragged, &numbers, &rules), Err("invalid"), "{ragged}");
+    }
+    assert_eq!(cell("[[1],[]]", &numbers, &rules), Err("lossy"));
+    assert_eq!(cell("[[],[]]", &numbers, &rules), Err("lossy"));
+    assert_eq!(cell("[]", &numbers, &rules), Ok("{}".to_owned()));
     let texts = Kind::Array(Box::new(text));
     assert_eq!(cell(r#"["a\"b\\", ""]"#, &texts, &rules), Ok(r#"{"a\"b\\",""}"#.to_owned()));
+}
+
+#[test]
+fn what_a_tree_of_json_would_lose() {
+    let (exact, doubles) = (Kind::JsonTree { doubles: false }, Kind::JsonTree { doubles: true });
+    for (json, kind, kept) in [
+        (r#"{"a":1,"b":{"a":2},"c":[{"a":1},{"a":1}]}"#, &exact, true),
+        (r#"{"a":1,"a":1}"#, &exact, false),
+        (r#"[[{"x":{"a":1,"\u0061":2}}]]"#, &exact, false),
+        (r#"["{\"a\":1,\"a\":2}"]"#, &exact, true),
+        ("0.1000000000000000055", &exact, true),
+        ("[0.1000000000000000055]", &doubles, false),
+        (r#"{"n":[1, 0.1, -2.50, 1e3, 18446744073709551615, -9223372036854775808]}"#, &doubles, true),
+        ("18446744073709551617", &doubles, false),
+        ("1e400", &doubles, false),
+        (r#"{"a":1,"a":2}"#, &Kind::Json, true),
+    ] {
+        let expected = if kept { Ok(json.to_owned()) } else { Err("lossy") };
+        assert_eq!(cell(json, kind, &Rules::default()), expected, "{json} into {kind:?}");
+    }
+}
+
+#[test]
+fn blanks_labels_and_scaled_floats() {
+    let (rules, lossy) = (Rules::default(), Rules { lossy: true, ..Rules::default() });
+    let char = Kind::Char { max_chars: 3 };
+    assert_eq!(cell("\" ab\"", &char, &rules), Ok(" ab".to_owned()));
+    assert_eq!(cell("\"ab \"", &char, &rules), Err("lossy"));
+    assert_eq!(cell("\"ab \"", &char, &lossy), Ok("ab".to_owned()));
+    assert_eq!(cell("\"abcd\"", &char, &rules), Err("too_long"));
+    let set = Kind::Set { labels: vec!["a".into(), "b".into()] };
+    for (json, expected) in [
+        ("\"b,a\"", Ok("b,a")),
+        ("\"\"", Ok("")),
+        ("\"a,a\"", Err("lossy")),
+        ("\"3\"", Err("invalid")),
+        ("3", Err("wrong_type")),
+    ] {
+        assert_eq!(cell(json, &set, &rules), expected.map(str::to_owned), "{json}");
+    }
+    let float = Kind::ScaledFloat { bits: 32, precision: (10, 2) };
+    assert_eq!(cell("1234.5", &float, &rules), Ok("Float(1234.5)".to_owned()));
+    assert_eq!(cell("12345678.91", &float, &rules), Err("lossy"));
+    assert_eq!(cell("0.125", &float, &rules), Err("lossy"));
+    assert_eq!(cell("0.125", &float, &lossy), Ok("Float(0.12999999523162842)".to_owned()));
+    assert_eq!(cell("123456789", &float, &rules), Err("out_of_range"));
 }
 
 #[test]

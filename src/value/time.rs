@@ -1,6 +1,7 @@
 //! Dates and times: texts with and without a zone, numbers with a unit.
 
 use jiff::civil;
+use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
@@ -56,17 +57,30 @@ fn parse(text: &str) -> Result<Moment, Refusal> {
     let invalid = || refuse("invalid", "the text is not a time like 2026-01-31T23:59:59.999999Z");
     // A date has ten characters; whatever names a zone stands behind the time.
     let (Some(_), Some(clock)) = (text.get(..10), text.get(10..)) else { return invalid() };
-    // A leap second has no place in any column; the parser would make it :59 in silence.
-    if clock.split(':').nth(2).is_some_and(|seconds| seconds.starts_with("60")) {
+    // A leap second has no place in any column.
+    if text.split_once(['T', 't', ' ']).is_some_and(|(_, clock)| is_leap_second(clock)) {
         return refuse("lossy", "a leap second can't be stored");
     }
     let text = &*trim_fraction(text);
     if clock.contains(['Z', 'z', '+', '-']) {
-        let Ok(instant) = text.parse::<Timestamp>() else { return invalid() };
-        return Ok(Moment::Instant(to_micros(instant.as_nanosecond())));
+        // Not as a timestamp: jiff's end a day before the last one of the year 9999.
+        let Ok(pieces) = Pieces::parse(text) else { return invalid() };
+        let (Some(time), Some(offset)) = (pieces.time(), pieces.to_numeric_offset()) else { return invalid() };
+        let clock = clock_micros(pieces.date().to_datetime(time));
+        return Ok(Moment::Instant(clock - i64::from(offset.seconds()) * 1_000_000));
+    }
+    // The parser passes over a zone's name that stands without an offset.
+    if clock.contains('[') {
+        return invalid();
     }
     let Ok(clock) = text.parse::<civil::DateTime>() else { return invalid() };
-    clock_micros(clock).map(Moment::Clock)
+    Ok(Moment::Clock(clock_micros(clock)))
+}
+
+/// `23:59:60` or `235960`, which the parser would make :59 in silence.
+fn is_leap_second(clock: &str) -> bool {
+    let digits = clock.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b':').filter(u8::is_ascii_digit);
+    digits.skip(4).take(2).eq(*b"60")
 }
 
 /// Digits beyond the nanosecond can't change how a microsecond is rounded, but for an exact half
@@ -82,11 +96,8 @@ fn to_micros(nanoseconds: i128) -> i64 {
     (nanoseconds + 500).div_euclid(1000) as i64
 }
 
-fn clock_micros(clock: civil::DateTime) -> Result<i64, Refusal> {
-    match TimeZone::UTC.to_timestamp(clock) {
-        Ok(instant) => Ok(to_micros(instant.as_nanosecond())),
-        Err(_) => refuse("out_of_range", "the time is beyond the years that columns take"),
-    }
+fn clock_micros(clock: civil::DateTime) -> i64 {
+    to_micros(clock.duration_since(civil::date(1970, 1, 1).at(0, 0, 0, 0)).as_nanos())
 }
 
 /// A timestamp column's cell: microseconds since 1970.
@@ -126,7 +137,7 @@ fn to_fraction(micros: i64, fraction: u8, rules: &Rules) -> Result<i64, Refusal>
 fn on_the_wall(instant: i64, rules: &Rules) -> Result<i64, Refusal> {
     let Some(zone) = &rules.zone else { return Ok(instant) };
     match Timestamp::from_microsecond(instant) {
-        Ok(timestamp) => clock_micros(zone.to_datetime(timestamp)),
+        Ok(timestamp) => Ok(clock_micros(zone.to_datetime(timestamp))),
         Err(_) => refuse("out_of_range", "the time is beyond the years that columns take"),
     }
 }
@@ -150,7 +161,7 @@ fn from_the_wall(clock: i64, rules: &Rules) -> Result<i64, Refusal> {
 pub(super) fn date(value: &Value<'_>, rules: &Rules) -> Result<i32, Refusal> {
     let micros = match value {
         Value::Text(text) if text.len() <= 10 => match text.parse::<civil::Date>() {
-            Ok(date) if date.year() >= 1 && text.len() == 10 => clock_micros(date.at(0, 0, 0, 0))?,
+            Ok(date) if date.year() >= 1 && text.len() == 10 => clock_micros(date.at(0, 0, 0, 0)),
             _ => return refuse("invalid", "the column takes a date like 2026-01-31"),
         },
         _ => match moment(value, rules)? {
@@ -158,6 +169,9 @@ pub(super) fn date(value: &Value<'_>, rules: &Rules) -> Result<i32, Refusal> {
             Moment::Instant(instant) => on_the_wall(instant, rules)?,
         },
     };
+    if !(YEAR_1..=YEAR_9999).contains(&micros) {
+        return refuse("out_of_range", "the date is beyond the years 1 to 9999");
+    }
     if micros.rem_euclid(DAY) != 0 && !rules.lossy {
         return refuse("lossy", "the column takes a date, the value has a time of day");
     }
@@ -168,7 +182,7 @@ pub(super) fn date(value: &Value<'_>, rules: &Rules) -> Result<i32, Refusal> {
 pub(super) fn time_of_day(value: &Value<'_>, fraction: u8, rules: &Rules) -> Result<i64, Refusal> {
     let invalid = || refuse("invalid", "the column takes a time of day like 23:59:59.999999");
     let Value::Text(text) = value else { return invalid() };
-    if text.contains(['Z', 'z', '+', '-', 'T', ' ']) || text.split(':').nth(2).is_some_and(|s| s.starts_with("60")) {
+    if text.contains(['Z', 'z', '+', '-', 'T', 't', ' ', '[']) || is_leap_second(text) {
         return invalid();
     }
     let Ok(time) = trim_fraction(text).parse::<civil::Time>() else { return invalid() };

@@ -53,7 +53,6 @@ async fn slow_a_broker_frozen_beyond_its_heartbeat_is_left_and_found_again() {
     scene.reconnect().await;
     scene.flows(&mut worker).await;
     worker.stop().await.expect(0);
-    scene.broker.declare(&scene.dead(), Kind::Classic).await;
     scene.audit().await;
 }
 
@@ -133,17 +132,21 @@ async fn slow_with_two_urls_the_surviving_node_is_used_when_the_other_is_killed(
     for worker in workers {
         worker.stop().await.expect(0);
     }
+    // RabbitMQ 4.3 deletes no queue while half of the nodes are away.
+    cluster[0].restart().await;
     scene.audit().await;
     // The other way round: the queue's only node is away, which is no reason to declare it anew
     // or to call it missing.
-    cluster[0].restart().await;
     let mut scene = Scene::on(&cluster[1], Kind::Classic).await;
     scene.amqp = cluster[0].url();
     scene.rabbitmq = String::new();
     let mut worker = Worker::run(&scene.config("declare = { type = \"classic\" }"));
     scene.flows(&mut worker).await;
+    let version = scene.version().await;
     cluster[1].kill();
-    scene.ready_says(&mut worker, 503, "down or inaccessible").await;
+    // RabbitMQ 3 says so at once; 4 says nothing until we lose patience.
+    let why = if version.major == 3 { "down or inaccessible" } else { "no answer" };
+    scene.ready_says(&mut worker, 503, why).await;
     scene.ready_says(&mut worker, 503, "\"reconnecting\"").await;
     cluster[1].restart().await;
     scene.broker = Broker::of(&cluster[1]).await;

@@ -112,7 +112,7 @@ async fn slow_a_bisecting_pipeline_holds_nobody_up() {
         orders.messages.append(&mut one.messages);
         orders.accountant.expect_row(format!("order-{n}"), orders::good(n).1);
         let body = with_customer(n, "nobody").replace("\"quantity\":", "\"quantity\":-");
-        add_bad(&mut orders, &format!("bad-{n}"), body, cause("row_rejected", "4025"));
+        add_bad(&mut orders, &format!("bad-{n}"), body, cause("row_rejected", orders::check_code(Server::Mysql)));
     }
     site.publish(&orders).await;
     let mut worker = Worker::run(&site.config());

@@ -4,7 +4,7 @@
 use sqlx::Connection as _;
 
 use super::{Site, add_bad, cause, with_customer};
-use crate::main_job::orders::Orders;
+use crate::main_job::orders::{Orders, check_code};
 use crate::support::broker::Message;
 use crate::support::database::Server;
 use crate::support::worker::Worker;
@@ -139,11 +139,7 @@ async fn a_refused_first_does_not_swallow_its_good_repeat() {
         let site = Site::new(server).await;
         let mut orders = Orders::good(0..20);
         // Refused by the table; the publisher mends it and sends it anew with the same ID.
-        let code = match server {
-            Server::Postgres => "23514",
-            Server::Mysql => "4025",
-            Server::Sqlite => "SQLITE_CONSTRAINT_CHECK",
-        };
+        let code = check_code(server);
         let bad = with_customer(5, "x").replace("\"quantity\":", "\"quantity\":-");
         let mut refused = Orders::good(0..0);
         add_bad(&mut refused, "order-5", bad, cause("row_rejected", code));

@@ -5,7 +5,7 @@ use super::{Site, add_bad, cause, with_customer};
 use crate::main_job::orders::{Cause, Orders};
 use crate::support::broker::Message;
 use crate::support::database::{Server, TestDatabase};
-use crate::support::servers::Mariadb;
+use crate::support::servers::Mysql;
 use crate::support::worker::Worker;
 
 /// Good orders around one whose customer the database takes offence at.
@@ -28,7 +28,7 @@ fn trigger(when: &str, action: &str) -> String {
 
 #[tokio::test]
 async fn a_row_above_max_allowed_packet_goes_alone() {
-    let mariadb = Mariadb::start_with(&["--max-allowed-packet=1M"]).await;
+    let mariadb = Mysql::start_with(&["--max-allowed-packet=1M"]).await;
     let site = Site::on(TestDatabase::on(&mariadb.url()).await).await;
     site.database.execute("ALTER TABLE orders MODIFY customer longtext NOT NULL").await;
     let mut orders = with_one_bad(&"x".repeat(2 << 20), cause("row_rejected", "too_large"));

@@ -2,7 +2,7 @@
 //! them. Passwords are told nowhere.
 
 use super::{Site, add_bad, cause, get, with_customer, with_login};
-use crate::main_job::orders::{Cause, Orders, good};
+use crate::main_job::orders::{Cause, Orders, check_code, good};
 use crate::support::broker::{Message, Taken};
 use crate::support::database::Server;
 use crate::support::worker::Worker;
@@ -14,14 +14,12 @@ const MARKER: &str = "sEcReT-4711";
 fn provoking(server: Server) -> Orders {
     let mut orders = Orders::good(0..20);
     let column = |class, code, column| Cause { class, code, column: Some(column) };
-    let (unique, check) = match server {
-        Server::Postgres => (cause("row_rejected", "23505"), cause("row_rejected", "23514")),
-        Server::Mysql => (cause("row_rejected", "1062"), cause("row_rejected", "4025")),
-        Server::Sqlite => {
-            let unique = column("row_rejected", "SQLITE_CONSTRAINT_UNIQUE", "customer");
-            (unique, cause("row_rejected", "SQLITE_CONSTRAINT_CHECK"))
-        }
+    let unique = match server {
+        Server::Postgres => cause("row_rejected", "23505"),
+        Server::Mysql => cause("row_rejected", "1062"),
+        Server::Sqlite => column("row_rejected", "SQLITE_CONSTRAINT_UNIQUE", "customer"),
     };
+    let check = cause("row_rejected", check_code(server));
     // Two with one customer, of which the first is good.
     let (_, mut row) = good(100);
     row[0] = Some(MARKER.to_owned());

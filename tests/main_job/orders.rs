@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::Accountant;
 use crate::support::broker::{Message, Taken};
 use crate::support::database::{Server, TestDatabase};
+use crate::support::servers::Flavour;
 
 /// The table that most tests write to.
 pub fn table(server: Server) -> &'static str {
@@ -80,6 +81,16 @@ pub struct Cause {
     pub column: Option<&'static str>,
 }
 
+/// The code by which a server says that a CHECK doesn't hold.
+pub fn check_code(server: Server) -> &'static str {
+    match server {
+        Server::Postgres => "23514",
+        Server::Mysql if Flavour::installed() == Flavour::Mysql => "3819",
+        Server::Mysql => "4025",
+        Server::Sqlite => "SQLITE_CONSTRAINT_CHECK",
+    }
+}
+
 /// Published messages and what is expected of each.
 pub struct Orders {
     pub messages: Vec<Message>,
@@ -127,14 +138,7 @@ pub fn bad(n: usize, server: Server) -> (String, Cause) {
             let body = body.replace("\"quantity\":1", "\"quantity\":99999999999999999999");
             (body, refused("mapping", "out_of_range", Some("quantity")))
         }
-        _ => {
-            let code = match server {
-                Server::Postgres => "23514",
-                Server::Mysql => "4025",
-                Server::Sqlite => "SQLITE_CONSTRAINT_CHECK",
-            };
-            (body.replace("\"quantity\":", "\"quantity\":-"), refused("row_rejected", code, None))
-        }
+        _ => (body.replace("\"quantity\":", "\"quantity\":-"), refused("row_rejected", check_code(server), None)),
     }
 }
 

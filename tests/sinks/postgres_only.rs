@@ -111,8 +111,8 @@ tests! {
             a varchar(3)[], n numeric(3,-2), i smallint, s numeric(2,4))").await;
         let mut session = world.session().await;
         for (column, value, code) in [("v", text("abcd"), "22001"), ("d", text("abcd"), "22001"),
-            ("b", text("1010"), "22026"), ("a", text("{abcd}"), "22001"), ("n", text("12345"), "22P02"),
-            ("i", Cell::Int(40000), "22003"), ("s", text("0.00001"), "22P02"), ("v", text("a\0b"), "22021")] {
+            ("b", text("1010"), "lossy"), ("a", text("{abcd}"), "22001"), ("n", text("12345"), "lossy"),
+            ("i", Cell::Int(40000), "22003"), ("s", text("0.00001"), "lossy"), ("v", text("a\0b"), "22021")] {
             let plan = world.plan(session.as_mut(), "t", &[column], Deduplication::None).await;
             let failure = write(session.as_mut(), &plan, &row("a", vec![value])).await.unwrap_err();
             assert_eq!((failure.class, failure.code.as_ref()), (ErrorClass::RowRejected, code), "{column}");

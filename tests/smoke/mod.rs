@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::broker::{Broker, Depth, Kind, Message};
 use crate::support::database::{Server, TestDatabase, rows, try_rows};
 use crate::support::proxy::{Flow, Proxy, Trap};
-use crate::support::servers::{Mariadb, Postgres, Rabbitmq, shared_mysql_url, shared_postgres_url};
+use crate::support::servers::{Mysql, Postgres, Rabbitmq, shared_mysql_url, shared_postgres_url};
 use crate::support::wait::{PATIENCE, eventually, unique_name};
 use crate::support::{Accountant, Worker, process};
 
@@ -144,7 +144,7 @@ async fn a_killed_postgres_comes_back_with_its_rows() {
 
 #[tokio::test]
 async fn a_frozen_mariadb_answers_later() {
-    let mut server = Mariadb::start().await;
+    let mut server = Mysql::start().await;
     let url = server.url();
     server.pause();
     let mut query = std::pin::pin!(rows(&url, "SELECT '1'"));
@@ -214,6 +214,34 @@ fn the_accountant_finds_everything_that_is_wrong() {
     books.expect_row("fine", vec![some("1"), None]);
     books.expect_dead("bad");
     books.audit(&[row("fine", "1")], ["bad".to_owned()]).assert_clean();
+}
+
+#[test]
+fn what_is_in_doubt_may_be_missing_but_not_wrong() {
+    let mut books = Accountant::default();
+    for id in ["there", "missing", "wrong", "confirmed"] {
+        books.expect_row(id, vec![some("1")]);
+        books.doubt(id);
+    }
+    books.expect_dead("bad");
+    books.doubt("bad");
+    books.confirm("confirmed");
+    let table = [vec![some("there"), some("1")], vec![some("wrong"), some("2")]];
+    let report = books.audit(&table, []);
+    assert_eq!(report.lost, ["confirmed"]);
+    assert_eq!(report.wrong.len(), 1);
+    assert!(report.dead_missing.is_empty() && report.duplicates.is_empty(), "{report}");
+}
+
+#[test]
+fn an_id_with_two_bodies_is_a_row_and_a_letter() {
+    let mut books = Accountant::default();
+    books.expect_row("both", vec![some("1")]);
+    books.expect_dead("both");
+    let row = vec![some("both"), some("1")];
+    books.audit(std::slice::from_ref(&row), ["both".to_owned()]).assert_clean();
+    assert_eq!(books.audit(&[row], []).dead_missing, ["both"]);
+    assert_eq!(books.audit(&[], ["both".to_owned()]).lost, ["both"]);
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ const COUNTS: &str = r#"
 case amqqueue:get_type(Q) of
     rabbit_quorum_queue ->
         % Both at one moment: acks that arrive in between would be missing in one of them.
-        Both = fun(S) -> {rabbit_fifo:query_messages_ready(S), rabbit_fifo:query_messages_total(S)} end,
-        {ok, {_, {Ready, Total}}, _} = ra:leader_query(amqqueue:get_pid(Q), Both),
+        {ok, {_, Counts}, _} = ra:leader_query(amqqueue:get_pid(Q), {rabbit_fifo, overview, []}),
+        #{num_ready_messages := Ready, num_messages := Total} = Counts,
         {Ready, Total - Ready};
     _ ->
         list_to_tuple([N || {_, N} <- rabbit_amqqueue:info(Q, [messages_ready, messages_unacknowledged])])

@@ -22,6 +22,6 @@ pub use accountant::{Accountant, Report};
 pub use broker::{Broker, Message};
 pub use database::{TestDatabase, rows};
 pub use proxy::Proxy;
-pub use servers::{Mariadb, Postgres, Rabbitmq};
+pub use servers::{Mysql, Postgres, Rabbitmq};
 pub use wait::{eventually, unique_name};
 pub use worker::Worker;

@@ -42,29 +42,19 @@ pub struct User {
 }
 
 impl User {
-    /// The user of that name, if we are root and so have to become somebody else.
-    pub fn instead_of_root(name: &str) -> Option<User> {
-        if !is_root() {
-            return None;
-        }
-        let passwd = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd");
-        let user = passwd.lines().find_map(|line| {
+    /// The user of that name in a file like `/etc/passwd`.
+    pub fn in_file(passwd: &Path, name: &str) -> User {
+        let text = std::fs::read_to_string(passwd).unwrap_or_else(|e| panic!("{}: {e}", passwd.display()));
+        let user = text.lines().find_map(|line| {
             let mut fields = line.split(':');
             let found = fields.next()? == name;
             let uid = fields.nth(1)?.parse().ok()?;
             let gid = fields.next()?.parse().ok()?;
             found.then_some(User { uid, gid })
         });
-        Some(
-            user.unwrap_or_else(|| {
-                panic!("this machine has no user {name}; ./tests/install.sh installs what is missing")
-            }),
-        )
-    }
-
-    /// Has the command run as this user.
-    pub fn runs(self, command: &mut Command) {
-        command.uid(self.uid).gid(self.gid);
+        user.unwrap_or_else(|| {
+            panic!("{} has no user {name}; ./tests/install.sh installs what is missing", passwd.display())
+        })
     }
 }
 

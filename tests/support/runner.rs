@@ -8,6 +8,9 @@
 //! A command that runs for longer than `--minutes` (45) is taken to hang, and killed.
 //! `--keep` leaves them running; the next call takes them over, and stops them unless it says
 //! `--keep` again. What was kept is noted in `.servers` (a line each: process, start time, folder).
+//!
+//! The servers are this machine's, or those of other releases where variables name their folders
+//! (`tests/matrix.sh`). Their versions stand in `RABBIT_SINK_TEST_VERSIONS` for the command.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -25,16 +28,19 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use support::process::{kill_tree, new_folder, started};
-use support::servers::{Mariadb, Postgres, Rabbitmq, TEMPLATES, mariadb, postgres, rabbitmq};
+use support::servers::{
+    MYSQL_ROOT, Mysql, POSTGRES_ROOT, Postgres, RABBITMQ_ROOT, Rabbitmq, TEMPLATES, mysql, postgres, rabbitmq,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Variables for the tests, in the order: AMQP, rabbitmqctl, PostgreSQL, MySQL, templates.
-const VARIABLES: [&str; 5] = [
+/// Variables for the tests, in the order: AMQP, rabbitmqctl, PostgreSQL, MySQL, templates, versions.
+const VARIABLES: [&str; 6] = [
     "RABBIT_SINK_TEST_AMQP_URL",
     "RABBIT_SINK_TEST_RABBITMQCTL",
     "RABBIT_SINK_TEST_POSTGRES_URL",
     "RABBIT_SINK_TEST_MYSQL_URL",
     TEMPLATES,
+    "RABBIT_SINK_TEST_VERSIONS",
 ];
 
 /// Minutes after which a run is taken to hang: a test waits for something without a deadline.
@@ -48,38 +54,44 @@ struct Servers {
     /// Main processes with their start times: a number alone may be somebody else's by now.
     processes: Vec<(u32, u64)>,
     folders: Vec<PathBuf>,
+    /// Whose programs they are: others are not to be taken over.
+    roots: String,
     /// Those that we have started ourselves. They die with us until they are left to themselves.
-    own: Option<(Rabbitmq, Postgres, Mariadb)>,
+    own: Option<(Rabbitmq, Postgres, Mysql)>,
 }
 
 impl Servers {
     /// Starts all, at the same time.
     async fn start(templates: PathBuf) -> Servers {
         postgres::init(&templates.join("postgres"));
-        mariadb::init(&templates.join("mariadb"));
-        let (rabbit, postgres, mariadb) = tokio::join!(Rabbitmq::start(), Postgres::start(), Mariadb::start());
-        let ids = [Some(rabbit.epmd().id()), rabbit.id(), postgres.id(), mariadb.id()];
-        let folders = [rabbit.epmd().folder(), &rabbit.folder, &postgres.folder, &mariadb.folder, &templates];
+        mysql::init(&templates.join("mysql"));
+        let (rabbit, postgres, mysql) = tokio::join!(Rabbitmq::start(), Postgres::start(), Mysql::start());
+        let ids = [Some(rabbit.epmd().id()), rabbit.id(), postgres.id(), mysql.id()];
+        let folders = [rabbit.epmd().folder(), &rabbit.folder, &postgres.folder, &mysql.folder, &templates];
+        let versions = [rabbit.version(), postgres.version().await, mysql.version().await];
         Servers {
             values: vec![
                 rabbit.url(),
                 rabbit.ctl_prefix(),
                 postgres.url(),
-                mariadb.url(),
+                mysql.url(),
                 templates.display().to_string(),
+                versions.join(", "),
             ],
             processes: ids.into_iter().flatten().filter_map(|id| Some((id, started(id)?))).collect(),
             folders: folders.into_iter().map(|folder| folder.to_path_buf()).collect(),
-            own: Some((rabbit, postgres, mariadb)),
+            roots: roots(),
+            own: Some((rabbit, postgres, mysql)),
         }
     }
 
     async fn answer(&self) -> bool {
-        let [amqp, _, postgres, mysql, templates] = self.values.as_slice() else { return false };
-        Path::new(templates).is_dir()
+        let [amqp, _, postgres_url, mysql_url, templates, _] = self.values.as_slice() else { return false };
+        self.roots == roots()
+            && Path::new(templates).is_dir()
             && rabbitmq::answers(amqp).await
-            && postgres::answers(postgres).await
-            && mariadb::answers(mysql).await
+            && postgres::answers(postgres_url).await
+            && mysql::answers(mysql_url).await
     }
 
     fn stop(mut self) {
@@ -96,14 +108,15 @@ impl Servers {
 
     /// Leaves them running, noted in the file.
     fn keep(mut self, file: &Path) {
-        if let Some((rabbit, postgres, mariadb)) = &mut self.own {
+        if let Some((rabbit, postgres, mysql)) = &mut self.own {
             rabbit.leave();
             postgres.leave();
-            mariadb.leave();
+            mysql.leave();
         }
         let mut lines: Vec<String> = self.values.iter().map(|value| format!("value {value}")).collect();
         lines.extend(self.processes.iter().map(|(id, start)| format!("process {id} {start}")));
         lines.extend(self.folders.iter().map(|folder| format!("folder {}", folder.display())));
+        lines.push(format!("roots {}", self.roots));
         std::fs::write(file, lines.join("\n") + "\n").expect("the project's folder can be written");
     }
 
@@ -112,6 +125,7 @@ impl Servers {
         for line in std::fs::read_to_string(file).ok()?.lines() {
             match line.split_once(' ')? {
                 ("value", value) => servers.values.push(value.to_owned()),
+                ("roots", roots) => servers.roots = roots.to_owned(),
                 ("folder", folder) => servers.folders.push(folder.into()),
                 ("process", process) => {
                     let (id, start) = process.split_once(' ')?;
@@ -122,6 +136,11 @@ impl Servers {
         }
         Some(servers)
     }
+}
+
+/// Where programs come from that aren't this machine's.
+fn roots() -> String {
+    [RABBITMQ_ROOT, POSTGRES_ROOT, MYSQL_ROOT].map(|variable| std::env::var(variable).unwrap_or_default()).join(":")
 }
 
 /// Those that an earlier call has kept, if they still answer.
@@ -172,7 +191,8 @@ async fn main() -> ExitCode {
         Some(servers) => servers,
         None => Servers::start(new_folder("templates")).await,
     };
-    eprintln!("servers answer after {:.1} s", begin.elapsed().as_secs_f64());
+    let versions = servers.values.last().map_or("servers", String::as_str);
+    eprintln!("{versions} answer after {:.1} s", begin.elapsed().as_secs_f64());
     let mut interrupts = Interrupts::new();
     let mut command = tokio::process::Command::from({
         let mut command = Command::new(program);

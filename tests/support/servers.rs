@@ -8,18 +8,20 @@
 //! postgres.pause();             // SIGSTOP to all of its processes
 //! ```
 
-pub mod mariadb;
+pub mod mysql;
 pub mod postgres;
+mod programs;
 pub mod rabbitmq;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use mariadb::Mariadb;
+pub use mysql::{Flavour, Mysql};
 pub use postgres::{Postgres, PostgresOptions};
 pub use rabbitmq::{Epmd, Rabbitmq, RabbitmqOptions, ctl as rabbitmqctl};
 
 use super::process::run;
+use programs::Programs;
 
 /// Where fresh data folders lie that a test copies instead of making its own each time.
 pub const TEMPLATES: &str = "RABBIT_SINK_TEST_TEMPLATES";
@@ -33,17 +35,13 @@ fn copy_template(name: &str, to: &Path) -> bool {
     true
 }
 
-/// A program of a server: in PATH, or where Debian puts what is not meant to be called by hand.
-fn program(name: &str, folders: &[&str]) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut candidates: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
-    candidates.extend(std::env::split_paths(&path));
-    candidates.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    candidates
-        .into_iter()
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| panic!("{name} is not installed; ./tests/install.sh installs what is missing"))
+/// Folders with another release in them, whose server is to be started instead of this machine's.
+pub const RABBITMQ_ROOT: &str = "RABBIT_SINK_TEST_RABBITMQ_ROOT";
+pub const POSTGRES_ROOT: &str = "RABBIT_SINK_TEST_POSTGRES_ROOT";
+pub const MYSQL_ROOT: &str = "RABBIT_SINK_TEST_MYSQL_ROOT";
+
+fn not_installed(name: &str) -> ! {
+    panic!("{name} is not installed; ./tests/install.sh installs what is missing")
 }
 
 /// Where most tests find their broker.
@@ -61,7 +59,7 @@ pub fn shared_postgres_url() -> String {
     shared("RABBIT_SINK_TEST_POSTGRES_URL")
 }
 
-/// A login of the shared MariaDB that may create databases.
+/// A login of the shared MySQL or MariaDB that may create databases.
 pub fn shared_mysql_url() -> String {
     shared("RABBIT_SINK_TEST_MYSQL_URL")
 }

@@ -11,6 +11,8 @@ use crate::support::servers::{Rabbitmq, rabbitmqctl, shared_amqp_url, shared_rab
 use crate::support::wait::{PATIENCE, eventually, unique_name};
 use crate::support::{Accountant, Worker, process};
 
+use rabbit_sink::rabbitmq::BrokerVersion;
+
 /// Short waits: what takes its time here is the other side.
 const RETRY: &str = "\n[pipelines.orders.retry]\ninitial = \"50ms\"\nmax = \"500ms\"\n";
 
@@ -98,6 +100,12 @@ impl Scene {
         let (ctl, arguments) = (self.ctl.clone(), arguments.iter().map(ToString::to_string).collect::<Vec<_>>());
         let words = move || rabbitmqctl(&ctl, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
         tokio::task::spawn_blocking(words).await.expect("no panic")
+    }
+
+    /// The broker's.
+    pub async fn version(&self) -> BrokerVersion {
+        let said = self.ctl(&["eval", "rabbit_misc:version()."]).await;
+        BrokerVersion::parse(said.trim().trim_matches('"')).expect("a version")
     }
 
     /// From now on the worker logs in as a user of its own, by a file with [`PASSWORD`].

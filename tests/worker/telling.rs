@@ -215,21 +215,3 @@ async fn a_shared_dead_letter_queue_shows_each_pipeline_its_own() {
     scene.broker.delete(&scene.queue).await;
     scene.broker.delete(&scene.dead()).await;
 }
-
-/// All consumers at once, before a database where nothing of the worker's is yet.
-#[tokio::test]
-async fn a_first_start_with_several_consumers_has_nothing_to_report() {
-    for server in Server::ALL {
-        for _ in 0..3 {
-            let mut scene = Scene::with(Kind::Quorum, server).await;
-            let mut worker = Worker::run(&scene.config("consumers = 8"));
-            scene.ready_says(&mut worker, 200, "").await;
-            scene.flows(&mut worker).await;
-            let log = worker.stop().await.expect(0).stderr;
-            for alarm in ["holding", "the ledger has no entry"] {
-                assert!(!log.contains(alarm), "{server:?}: {log}");
-            }
-            scene.audit().await;
-        }
-    }
-}

@@ -38,7 +38,7 @@ impl<'a> Binder<'a> {
         let wire = match column.kind {
             Kind::Int { max, .. } if max > i64::MAX.into() => Wire::Unsigned,
             Kind::Int { .. } | Kind::Bool => Wire::Signed,
-            Kind::Float { .. } => Wire::Double,
+            Kind::Float { .. } | Kind::ScaledFloat { .. } => Wire::Double,
             Kind::Bytes { .. } => Wire::Bytes,
             _ => Wire::Text,
         };

@@ -116,7 +116,7 @@ fn meaning(number: u16, state: Option<&str>) -> (ErrorClass, &'static str) {
 
 /// The column that the text names, if the table has it. The texts: `Column 'c' cannot be null`,
 /// `Field 'c' doesn't have a default value`, `… for column 'c' at row 1`, and MariaDB's
-/// `` … for column `db`.`t`.`c` at row 1 ``.
+/// `` … for column `db`.`t`.`c` at row 1 ``; of JSON, MySQL says `… in value for column 't.c'.`.
 fn column_in(text: &str, columns: &[Column]) -> Option<String> {
     let start = match text.rfind("for column ") {
         Some(at) => &text[at + "for column ".len()..],
@@ -126,8 +126,9 @@ fn column_in(text: &str, columns: &[Column]) -> Option<String> {
         Some(end) => &start[..end],
         None => start.split(' ').next().unwrap_or_default(),
     };
-    let name = quoted.rsplit("`.`").next().unwrap_or_default().trim_matches(['\'', '`']);
-    columns.iter().find(|column| column.name == name).map(|column| column.name.clone())
+    let name = quoted.rsplit("`.`").next().unwrap_or_default().trim_matches(['\'', '`', '.']);
+    let of_table = || name.split_once('.').and_then(|(_, bare)| columns.iter().find(|column| column.name == bare));
+    columns.iter().find(|column| column.name == name).or_else(of_table).map(|column| column.name.clone())
 }
 
 /// The key or constraint that the text names: what only a name can look like, at the place where
@@ -211,6 +212,7 @@ mod tests {
             (1406, "Data too long for column 'price' at row 1"),
             (1366, "Incorrect integer value: 'for column 'x' at row 9' for column 'price' at row 1"),
             (1292, "Incorrect datetime value: 'x' for column `db`.`t`.`price` at row 1"),
+            (3140, "Invalid JSON text: \"Invalid value.\" at position 6 in value for column 't.price'."),
         ] {
             let failure = classify(number, None, text, &columns());
             assert_eq!(failure.column.as_deref(), Some("price"), "{text}");

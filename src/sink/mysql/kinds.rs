@@ -36,7 +36,7 @@ pub(super) fn kind(declared: &Declared) -> Kind {
     };
     let float = |bits: u8| match (declared.precision, declared.scale) {
         // FLOAT(7,4) rounds to the digits it was given.
-        (Some(precision), Some(scale)) => Kind::Decimal { precision: Some((precision, scale)) },
+        (Some(precision), Some(scale)) => Kind::ScaledFloat { bits, precision: (precision, scale) },
         _ => Kind::Float { bits },
     };
     let timestamp = |zoned, range| Kind::Timestamp { fraction: declared.fraction, zoned, range: Some(range) };
@@ -57,6 +57,7 @@ pub(super) fn kind(declared: &Declared) -> Kind {
         }
         "float" => float(32),
         "double" | "real" => float(64),
+        "char" if declared.max_chars.is_some() => Kind::Char { max_chars: declared.max_chars.unwrap_or_default() },
         "char" | "varchar" => Kind::Text { max_chars: declared.max_chars, max_bytes: None },
         "longtext" if declared.json_check => Kind::Json,
         "tinytext" | "text" | "mediumtext" | "longtext" => {
@@ -76,9 +77,10 @@ pub(super) fn kind(declared: &Declared) -> Kind {
             let last = if declared.long_timestamp { u32::MAX.into() } else { i64::from(i32::MAX) };
             timestamp(true, (1_000_000, last * 1_000_000 + 999_999))
         }
-        "json" => Kind::Json,
+        "json" => Kind::JsonTree { doubles: true },
         "uuid" => Kind::Uuid,
         "enum" => Kind::Enum { labels: labels(&declared.column_type) },
+        "set" => Kind::Set { labels: labels(&declared.column_type) },
         _ => Kind::Other,
     }
 }
@@ -128,7 +130,7 @@ mod tests {
         assert_eq!(of("bigint", "bigint", None), Kind::Int { min: i64::MIN.into(), max: i64::MAX.into() });
         assert_eq!(of("bit", "bit(1)", Some(1)), Kind::Bool);
         assert_eq!(of("bit", "bit(64)", Some(64)), Kind::Int { min: 0, max: u64::MAX.into() });
-        assert_eq!(of("set", "set('a')", None), Kind::Other);
+        assert_eq!(of("set", "set('a','b')", None), Kind::Set { labels: vec!["a".into(), "b".into()] });
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Bind {
         match kind {
             Kind::Bool => Bind::Bool,
             Kind::Int { max, .. } if *max <= i128::from(i64::MAX) => Bind::Int,
-            Kind::Float { .. } => Bind::Float,
+            Kind::Float { .. } | Kind::ScaledFloat { .. } => Bind::Float,
             Kind::Bytes { .. } => Bind::Bytes,
             Kind::Date => Bind::Date,
             Kind::Time { .. } => Bind::Time,
@@ -46,11 +46,15 @@ impl Bind {
             Kind::Int { .. }
             | Kind::Decimal { .. }
             | Kind::Text { .. }
+            | Kind::Char { .. }
             | Kind::Uuid
             | Kind::Json
+            | Kind::JsonTree { .. }
             | Kind::Enum { .. }
+            | Kind::Set { .. }
             | Kind::Array(_)
             | Kind::Other
+            | Kind::AsPrinted
             | Kind::Any => Bind::Text,
         }
     }

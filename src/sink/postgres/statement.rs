@@ -5,6 +5,7 @@ use crate::catalogue::{Column, Kind, TableName};
 use crate::plan::Target;
 
 use super::bind::Bind;
+use super::exact;
 
 /// An identifier, quoted.
 pub(super) fn quote(identifier: &str) -> String {
@@ -73,7 +74,7 @@ impl Parts {
         };
         let column_value = |at: usize| {
             let expression = target.expressions.get(at).and_then(Option::as_deref);
-            value(&target.columns[at], &format!("u.{}", alias(at)), expression)
+            value(&target.columns[at], at, &format!("u.{}", alias(at)), expression)
         };
         Parts {
             names: join(&|_, at| quote(&target.columns[at].name)),
@@ -92,18 +93,15 @@ fn alias(at: usize) -> String {
 
 /// The SQL of one value. Explicit casts are made to types without length or scale only: an
 /// explicit cast to `varchar(3)` cuts in silence, the implicit one of the INSERT is an error.
-fn value(column: &Column, bound: &str, expression: Option<&str>) -> String {
+fn value(column: &Column, at: usize, bound: &str, expression: Option<&str>) -> String {
     let typed = match &column.kind {
-        Kind::Decimal { .. } => format!("{bound}::numeric"),
-        Kind::Int { .. } if Bind::of(&column.kind) == Bind::Text => format!("{bound}::numeric"),
-        Kind::Uuid => format!("{bound}::uuid"),
         // Whoever writes an expression around a type that isn't known here wants the text.
-        Kind::Other if expression.is_some() => bound.to_owned(),
-        Kind::Other if column.sql_type.starts_with("numeric(") => guarded_numeric(bound, &column.sql_type),
-        Kind::Json | Kind::Enum { .. } | Kind::Array(_) | Kind::Other => {
-            format!("{bound}::{}", unlimited(&column.sql_type))
-        }
-        _ => bound.to_owned(),
+        Kind::Other | Kind::AsPrinted if expression.is_some() => bound.to_owned(),
+        kind => match exact::condition(kind, &column.sql_type, bound) {
+            Some(condition) => exact::guarded(&condition, bound, &target_type(column), at),
+            None if has_cast(column) => format!("{bound}::{}", target_type(column)),
+            None => bound.to_owned(),
+        },
     };
     match expression {
         Some(expression) => expression.replacen('?', &typed, 1),
@@ -111,13 +109,18 @@ fn value(column: &Column, bound: &str, expression: Option<&str>) -> String {
     }
 }
 
-/// `numeric(3,-2)` and `numeric(3,5)` round in silence in ways that [`Kind::Decimal`] can't say.
-/// What isn't exact becomes an error 22P02 of that row.
-fn guarded_numeric(bound: &str, sql_type: &str) -> String {
-    format!(
-        "CASE WHEN {bound}::numeric = {bound}::{sql_type} THEN {bound}::numeric \
-         ELSE ('not exact: ' || {bound})::numeric END"
-    )
+/// Values that aren't bound as what the column takes.
+fn has_cast(column: &Column) -> bool {
+    let text = Bind::of(&column.kind) == Bind::Text;
+    text && !matches!(column.kind, Kind::Text { .. } | Kind::Char { .. })
+}
+
+/// What a text is cast to.
+fn target_type(column: &Column) -> String {
+    match &column.kind {
+        Kind::Decimal { .. } | Kind::Int { .. } => "numeric".to_owned(),
+        _ => unlimited(&column.sql_type),
+    }
 }
 
 /// A type's text without its length, precision or scale. Names that then would mean a length of 1
@@ -143,6 +146,7 @@ pub(super) fn unlimited(sql_type: &str) -> String {
     match name {
         "bit" => format!("\"bit\"{array}"),
         "character" => format!("bpchar{array}"),
+        _ if name.starts_with("interval") => format!("interval{array}"),
         _ => text,
     }
 }
@@ -172,6 +176,8 @@ mod tests {
             ("\"we(i)rd\"", "\"we(i)rd\""),
             ("s.\"a\"\"(b)\"(4)", "s.\"a\"\"(b)\""),
             ("jsonb", "jsonb"),
+            ("interval day to second(3)", "interval"),
+            ("interval(0)[]", "interval[]"),
         ] {
             assert_eq!(unlimited(sql_type), expected);
         }

@@ -13,6 +13,7 @@ use crate::sink::shape::{self, Group};
 
 use super::bind::{self, Bind};
 use super::classify::failure;
+use super::exact;
 use super::link::Link;
 use super::statement;
 
@@ -201,7 +202,7 @@ async fn insert(conn: &mut PgConnection, plan: &WritePlan, group: &Group<'_>) ->
     let sql = statement::insert(target, &group.columns);
     for rows in chunks(&group.rows, MAX_STATEMENT) {
         let query = sqlx::query_with(AssertSqlSafe(sql.as_str()), arguments(target, group, rows)?);
-        query.execute(&mut *conn).await.map_err(failure)?;
+        query.execute(&mut *conn).await.map_err(|error| exact::failure(failure(error), target))?;
     }
     Ok(())
 }
@@ -226,7 +227,8 @@ async fn insert_by_key(
         for rows in chunks(&group.rows, MAX_STATEMENT) {
             let arguments = arguments(target, group, rows)?;
             let query = sqlx::query_scalar_with(AssertSqlSafe(sql.as_str()), arguments);
-            let places: Vec<Option<i64>> = query.fetch_all(&mut *conn).await.map_err(failure)?;
+            let places: Vec<Option<i64>> =
+                query.fetch_all(&mut *conn).await.map_err(|error| exact::failure(failure(error), target))?;
             for place in places {
                 let at = place.and_then(|place| usize::try_from(place - 1).ok());
                 let Some(unit) = at.and_then(|at| group.units.get(offset + at)) else {

@@ -1,13 +1,16 @@
 //! A PostgreSQL server of one's own.
 
 use std::ops::{Deref, DerefMut};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use sqlx::{Connection, PgConnection};
 
-use super::{copy_template, program};
-use crate::support::process::{Node, User, free_port, new_folder, run};
+use super::{POSTGRES_ROOT, Programs, copy_template, not_installed};
+use crate::support::process::{Node, free_port, new_folder, run};
+
+/// Where Debian puts it.
+const VERSIONS: &str = "/usr/lib/postgresql";
 
 /// What a test wants different from a fresh server.
 #[derive(Clone, Debug, Default)]
@@ -52,9 +55,9 @@ impl Postgres {
         }
         std::fs::write(data.join("postgresql.conf"), conf).expect("postgresql.conf");
         let node = Node::new("PostgreSQL", folder, "INT", move || {
-            as_server_user(&postgres_program("postgres"), |command| {
-                command.arg("-D").arg(&data);
-            })
+            let mut command = as_server_user("postgres");
+            command.arg("-D").arg(&data);
+            command
         });
         let mut server = Postgres { node, port };
         server.restart().await;
@@ -66,6 +69,15 @@ impl Postgres {
         let url = self.url();
         self.node.launch();
         self.node.await_answer(async || answers(&url).await).await;
+    }
+
+    /// What it says of itself: `PostgreSQL 15.13`.
+    pub async fn version(&self) -> String {
+        let mut connection = PgConnection::connect(&self.url()).await.expect("it answers");
+        let said: String =
+            sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await.expect("its version");
+        // Debian adds its own: `15.13 (Debian 15.13-0+deb12u1)`.
+        format!("PostgreSQL {}", said.split(' ').next().unwrap_or_default())
     }
 
     /// With login, of its database `postgres`.
@@ -104,38 +116,31 @@ pub fn init(data: &Path) {
     let passwords = data.with_extension("password");
     std::fs::write(&passwords, "test\n").expect("a file in an own folder");
     std::fs::create_dir(data).expect("an own folder");
-    if let Some(user) = User::instead_of_root("postgres") {
+    if let Some(user) = Programs::of(POSTGRES_ROOT).user("postgres") {
         std::os::unix::fs::chown(data, Some(user.uid), Some(user.gid)).expect("root may");
     }
-    let mut command = as_server_user(&postgres_program("initdb"), |command| {
-        command.args(["--username=tester", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
-        command.arg(format!("--pwfile={}", passwords.display())).arg("-D").arg(data);
-    });
+    let mut command = as_server_user("initdb");
+    command.args(["--username=tester", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
+    command.arg(format!("--pwfile={}", passwords.display())).arg("-D").arg(data);
     run(&mut command);
 }
 
-/// Debian keeps each version in a folder of its own.
-fn postgres_program(name: &str) -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let mut folders: Vec<(u32, String)> = versions
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            Some((path.file_name()?.to_str()?.parse().ok()?, path.join("bin").to_str()?.to_owned()))
-        })
-        .collect();
-    folders.sort();
-    let newest: Vec<&str> = folders.iter().rev().map(|(_, folder)| folder.as_str()).collect();
-    program(name, &newest)
+/// Debian keeps each version in a folder of its own, the newest first here.
+fn folders(programs: &Programs) -> Vec<String> {
+    let versions = std::fs::read_dir(programs.outside(Path::new(VERSIONS))).into_iter().flatten();
+    let mut numbers: Vec<u32> = versions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers.iter().rev().map(|number| format!("{VERSIONS}/{number}/bin")).collect()
 }
 
 /// PostgreSQL refuses to run as root.
-fn as_server_user(program: &Path, arguments: impl FnOnce(&mut Command)) -> Command {
-    let mut command = Command::new(program);
+fn as_server_user(name: &str) -> Command {
+    let programs = Programs::of(POSTGRES_ROOT);
+    let folders = folders(&programs);
+    let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+    let program = programs.find(name, &folders).unwrap_or_else(|| not_installed(name));
     // The caller's folder may be closed to that user.
-    command.current_dir("/").env("LC_ALL", "C.UTF-8");
-    arguments(&mut command);
-    if let Some(user) = User::instead_of_root("postgres") {
-        user.runs(&mut command);
-    }
+    let mut command = programs.command(&program, Path::new("/"), programs.user("postgres"));
+    command.env("LC_ALL", "C.UTF-8");
     command
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lapin::{Connection, ConnectionProperties};
 
-use super::program;
+use super::{Programs, RABBITMQ_ROOT, not_installed};
 use crate::support::process::{Node, Process, free_port, new_folder, run};
 use crate::support::wait::unique_name;
 
@@ -18,8 +18,8 @@ const COOKIE: &str = "rabbitsinktests";
 /// What a test wants different from a fresh node.
 #[derive(Clone, Debug, Default)]
 pub struct RabbitmqOptions {
-    /// Unacked for longer, a delivery's channel is closed. The node looks once a minute unless
-    /// `conf` has another `channel_tick_interval`.
+    /// Unacked for longer, a delivery's channel is closed. The node looks once a minute, unless
+    /// the application's `channel_tick_interval` is set to less.
     pub consumer_timeout: Option<Duration>,
     /// Further lines for rabbitmq.conf.
     pub conf: Vec<String>,
@@ -40,7 +40,7 @@ impl Epmd {
     fn start() -> Arc<Epmd> {
         let folder = new_folder("epmd");
         let port = free_port();
-        let mut command = Command::new(program("epmd", &[]));
+        let mut command = command("epmd", &folder);
         command.args(["-address", "127.0.0.1", "-port", &port.to_string()]);
         let process = Process::spawn(command, &folder.join("epmd.log"), &folder);
         Arc::new(Epmd { port, folder, process, stays: false })
@@ -105,8 +105,8 @@ impl Rabbitmq {
         let environment = environment(&folder, &name, epmd.port);
         let node = Node::new("RabbitMQ", folder.clone(), "TERM", move || {
             // The wrapper in /usr/sbin switches the user and loses the environment.
-            let mut command = Command::new(program("rabbitmq-server", &["/usr/lib/rabbitmq/bin"]));
-            command.current_dir(&folder).envs(environment.clone());
+            let mut command = command("rabbitmq-server", &folder);
+            command.envs(environment.clone());
             command.env("RABBITMQ_NODE_PORT", port.to_string()).env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1");
             command.env("RABBITMQ_DIST_PORT", dist_port.to_string());
             command.env("RABBITMQ_MNESIA_BASE", folder.join("mnesia")).env("RABBITMQ_LOG_BASE", folder.join("log"));
@@ -167,7 +167,7 @@ impl Rabbitmq {
         for (name, value) in environment(&self.node.folder, &self.name, self.epmd.port) {
             words.push(format!("{name}={value}"));
         }
-        words.push(program("rabbitmqctl", &["/usr/lib/rabbitmq/bin"]).display().to_string());
+        words.extend(Programs::of(RABBITMQ_ROOT).words(&program("rabbitmqctl")));
         words.push("--quiet".to_owned());
         words.join(" ")
     }
@@ -178,6 +178,11 @@ impl Rabbitmq {
         let epmd = Arc::get_mut(&mut self.epmd).expect("a node that is alone");
         epmd.process.leave();
         epmd.stays = true;
+    }
+
+    /// What it says of itself: `RabbitMQ 3.10.8`.
+    pub fn version(&self) -> String {
+        format!("RabbitMQ {}", self.ctl(&["eval", "rabbit_misc:version()."]).trim().trim_matches('"'))
     }
 
     /// Runs `rabbitmqctl` and says what it printed.
@@ -214,6 +219,15 @@ pub async fn answers(url: &str) -> bool {
         Ok(Ok(connection)) => connection.close(200, "bye".into()).await.is_ok(),
         _ => false,
     }
+}
+
+fn program(name: &str) -> PathBuf {
+    let found = Programs::of(RABBITMQ_ROOT).find(name, &["/usr/lib/rabbitmq/bin"]);
+    found.unwrap_or_else(|| not_installed(name))
+}
+
+fn command(name: &str, folder: &Path) -> Command {
+    Programs::of(RABBITMQ_ROOT).command(&program(name), folder, None)
 }
 
 /// What the node and `rabbitmqctl` have to agree on.
