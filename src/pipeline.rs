@@ -230,7 +230,7 @@ impl<S: Source> Consumer<S> {
             Ok(()) = self.storm.changed() => Event::Storm,
             answer = self.writer.answer() => Event::Writer(answer),
             answer = self.letters.answer() => Event::Letters(answer),
-            event = self.source.next(), if reading => Event::Source(event),
+            event = listen(&mut self.source, reading) => Event::Source(event),
             // Last: what is due is looked at after every event, and time must not keep anything else from happening.
             () = tokio::time::sleep_until(wake) => Event::Timer,
         }
@@ -451,6 +451,12 @@ impl<S: Source> Consumer<S> {
             entry.enter(pipeline, state, reason);
         });
     }
+}
+
+/// The next delivery, where it is wanted, or the source's end: what is held or paused is no longer
+/// ours then, and somebody else may have it already.
+async fn listen(source: &mut impl Source, reading: bool) -> SourceEvent {
+    if reading { source.next().await } else { SourceEvent::Ended(source.gone().await) }
 }
 
 /// The prefetch to subscribe with first.
