@@ -66,7 +66,7 @@ pub(crate) enum End {
     /// The channel, or a task of ours, is gone: subscribe anew.
     SourceLost(Failure),
     /// Deliveries were given back, since the oldest had been unsettled for `hold`.
-    HoldExpired(String),
+    HoldExpired { reason: String, hindrance: Box<Hindrance> },
     /// Deliveries were given back, since messages must not be tried again until somebody acts.
     Paused(String),
     /// The table has changed: make a new plan.
@@ -78,6 +78,19 @@ pub(crate) enum End {
     /// Told to stop.
     Stopped,
 }
+
+/// What kept deliveries unsettled until they were given back. Whoever subscribes before it has
+/// passed only wears messages out: quorum queues count deliveries and drop what came too often.
+#[derive(Debug, Default)]
+pub(crate) struct Hindrance {
+    /// Some of those that couldn't be written, first those that were tried last.
+    pub deliveries: Vec<Delivery>,
+    /// One that couldn't be dead-lettered.
+    pub letter: Option<Rejection>,
+}
+
+/// Deliveries that are remembered as a hindrance, at most.
+const HINDRANCES: usize = 10;
 
 /// What happened.
 enum Event {
@@ -185,7 +198,7 @@ impl<S: Source> Consumer<S> {
     }
 
     /// Whatever the end was: the channel closes before anything is rebuilt.
-    async fn leave(self, end: End) -> End {
+    async fn leave(mut self, mut end: End) -> End {
         self.context
             .status
             .unsettled_redelivered
@@ -198,6 +211,10 @@ impl<S: Source> Consumer<S> {
             emptiness.vote(self.index, false);
         }
         self.context.storm.forget(self.letters.unpublished().map(|rejection| rejection.failure.cause()));
+        if let End::HoldExpired { hindrance, .. } = &mut end {
+            hindrance.deliveries = self.trouble.map(|trouble| trouble.hindrances(HINDRANCES)).unwrap_or_default();
+            hindrance.letter = self.letters.take_unpublished();
+        }
         let tags = self.settlement.outstanding_tags();
         self.source.give_back(tags).await;
         end
@@ -372,7 +389,8 @@ impl<S: Source> Consumer<S> {
             return None;
         }
         let (_, reason) = self.current_state();
-        Some(End::HoldExpired(reason.unwrap_or_else(|| "messages couldn't be settled within `hold`".to_owned())))
+        let reason = reason.unwrap_or_else(|| "messages couldn't be settled within `hold`".to_owned());
+        Some(End::HoldExpired { reason, hindrance: Box::default() })
     }
 
     /// Gives the writer its next job, if it has none.

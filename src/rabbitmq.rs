@@ -18,7 +18,7 @@ mod wire;
 pub use browse::{BROWSE_AT_ONCE, browse};
 pub use connect::Rabbitmq;
 pub use connection::{BrokerVersion, Connection, QueueState};
-pub use publisher::{CONFIRM_TIMEOUT, DeadLetters, Publisher};
+pub use publisher::{CONFIRM_TIMEOUT, DeadLetters, Publisher, UNROUTABLE};
 pub use subscription::Subscription;
 
 /// What a subscription has to say.

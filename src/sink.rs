@@ -105,6 +105,14 @@ pub trait Session: Send {
         isolating: bool,
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>>;
 
+    /// What [`Session::write`] would make of these units, isolating: the same transaction, rolled
+    /// back. What happens outside transactions happens (sequences advance).
+    fn rehearse<'a>(
+        &'a mut self,
+        plan: &'a WritePlan,
+        units: &'a [&'a Unit],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>>;
+
     /// Shows that the database takes writes for this plan at all: a ledger entry of its own and a
     /// statement on each target that writes no row, rolled back.
     fn probe_write<'a>(&'a mut self, plan: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>>;

@@ -5,6 +5,7 @@
 //! never spends a delivery.
 
 mod attach;
+mod hindrance;
 mod letter_box;
 mod prune;
 
@@ -18,7 +19,7 @@ use crate::checks::{self, Prepared};
 use crate::config::{self, Config};
 use crate::error::{ErrorClass, Failure};
 use crate::guarantee;
-use crate::pipeline::{Consumer, Context, Emptiness, End, Storm};
+use crate::pipeline::{Consumer, Context, Emptiness, End, Hindrance, Storm};
 use crate::rabbitmq::Rabbitmq;
 use crate::retry::Backoff;
 use crate::shutdown::{Phase, Shutdown, reached};
@@ -125,6 +126,7 @@ fn start(
             shutdown: shutdown.clone(),
             table: None,
             obstacle_since: None,
+            hindrance: Hindrance::default(),
         };
         tasks.spawn(keeper.keep());
     }
@@ -156,6 +158,10 @@ impl Obstacle {
         Obstacle { state, reason: failure.to_string() }
     }
 
+    pub(crate) fn holding(reason: impl Into<String>) -> Self {
+        Obstacle { state: State::Holding, reason: reason.into() }
+    }
+
     pub(crate) fn paused(reason: impl Into<String>) -> Self {
         Obstacle { state: State::Paused, reason: reason.into() }
     }
@@ -177,6 +183,8 @@ struct Keeper {
     /// The table as the last plan knew it.
     table: Option<Table>,
     obstacle_since: Option<Instant>,
+    /// Why messages were given back: nothing is taken before it has passed.
+    hindrance: Hindrance,
 }
 
 impl Keeper {
@@ -195,10 +203,11 @@ impl Keeper {
             match end {
                 End::Drained | End::Stopped => break,
                 End::Paused(reason) => return self.finish(State::Paused, Some(reason)),
-                End::HoldExpired(reason) if self.context.emptiness.is_some() => {
+                End::HoldExpired { reason, .. } if self.context.emptiness.is_some() => {
                     return self.finish(State::Holding, Some(reason));
                 }
-                End::HoldExpired(reason) => {
+                End::HoldExpired { reason, hindrance } => {
+                    self.hindrance = *hindrance;
                     let reason = format!("given back after {:?}: {reason}", self.context.config.retry.hold);
                     tracing::warn!(pipeline = self.context.config.name, "{reason}");
                     self.wait(Obstacle { state: self.waiting_state(), reason }).await;
@@ -238,6 +247,10 @@ impl Keeper {
             self.context.storm.clear();
         }
         self.table = Some(prepared.table.clone());
+        tokio::select! {
+            passed = hindrance::passed(&mut self.hindrance, &self.context, &prepared, &self.rabbitmq) => passed?,
+            () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
+        }
         let (connection, source) = attach::attach(&self.rabbitmq, &self.context.config).await?;
         self.obstacle_since = None;
         let letters = QueueLetters::new(&self.rabbitmq, &self.context.config);

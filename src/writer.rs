@@ -238,6 +238,31 @@ impl Writer {
         }
     }
 
+    /// Whether units that couldn't be written for a while would be decided now, each by itself:
+    /// tried in a transaction that is rolled back. An error that may be the row's own is a
+    /// decision, as isolating them will make it.
+    ///
+    /// # Errors
+    /// What still keeps the database from writing one of them.
+    pub async fn rehearse(&mut self, plan: &WritePlan, units: &[Unit]) -> Result<(), Failure> {
+        for unit in units {
+            let mut session = self.connect().await?;
+            let failure = match tokio::time::timeout(self.write_deadline, session.rehearse(plan, &[unit])).await {
+                Ok(Ok(_)) => {
+                    session.close().await;
+                    continue;
+                }
+                Ok(Err(failure)) => failure,
+                Err(_) => overdue("the database didn't answer a transaction in time"),
+            };
+            let away = failure.class == ErrorClass::SinkUnavailable && !is_connection_lost(&failure);
+            if away || failure.class == ErrorClass::SinkContention {
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
     /// Asks on a fresh connection whether the database takes writes at all.
     ///
     /// # Errors

@@ -19,6 +19,13 @@ pub(super) fn pipeline(section: &Section<'_>, pipeline: &mut Pipeline, brokers: 
         let message = format!("the first wait ({initial}) is longer than the longest, `max` ({max})");
         section.contradiction(&["retry.initial", "retry.max"], message, None);
     }
+    if retry.missing_parent >= retry.hold {
+        let (wait, hold) = (show_duration(retry.missing_parent), show_duration(retry.hold));
+        let message = format!(
+            "a row would wait for its parent ({wait}) until it is given back, `retry.hold` ({hold}), and then anew, for ever"
+        );
+        section.contradiction(&["retry.missing_parent", "retry.hold"], message, None);
+    }
     if pipeline.batch.linger >= retry.hold {
         let (linger, hold) = (show_duration(pipeline.batch.linger), show_duration(retry.hold));
         let message = format!("a batch would wait ({linger}) until its messages are given back, `retry.hold` ({hold})");

@@ -254,12 +254,16 @@ fn limits(pipeline: &Section<'_>) -> (Limits, Known) {
 
 fn retry(pipeline: &Section<'_>) -> (Retry, Known) {
     let section = pipeline.section("retry");
-    let retry = Retry {
+    let mut retry = Retry {
         initial: section.duration("initial", "100ms", MS..=60 * MINUTE),
         max: section.duration("max", "30s", MS..=60 * MINUTE),
         hold: section.duration("hold", "10m", 100 * MS..=365 * DAY),
         missing_parent: section.duration("missing_parent", "30s", Duration::ZERO..=DAY),
     };
+    // Beyond `hold` a child would be given back before it has waited long enough, again and again.
+    if !section.has("missing_parent") {
+        retry.missing_parent = retry.missing_parent.min(retry.hold / 2);
+    }
     (retry, ("retry", section.finish(&[])))
 }
 

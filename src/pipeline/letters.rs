@@ -112,6 +112,11 @@ impl Letters {
         self.waiting.iter()
     }
 
+    /// One of them, where they couldn't be published.
+    pub(super) fn take_unpublished(&mut self) -> Option<Rejection> {
+        self.failing().then(|| self.waiting.pop()).flatten()
+    }
+
     pub(super) fn busy(&self) -> bool {
         self.busy
     }

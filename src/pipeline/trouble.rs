@@ -10,7 +10,7 @@ use crate::checks::Prepared;
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::mapping::Plan;
-use crate::message::{Outcome, Unit};
+use crate::message::{Delivery, Outcome, Unit};
 use crate::plan::{Deduplication, WritePlan};
 use crate::policy::{Action, Stage, decide};
 use crate::rabbitmq::Source;
@@ -80,6 +80,11 @@ impl Trouble {
             Step::Probe => Job::Probe { plan: Arc::clone(plan) },
             Step::Check => Job::Check,
         }
+    }
+
+    /// What waits in it, so many at most.
+    pub(super) fn hindrances(self, most: usize) -> Vec<Delivery> {
+        self.units.into_iter().take(most).map(|unit| unit.delivery).collect()
     }
 
     fn wait(&mut self, step: Step) {

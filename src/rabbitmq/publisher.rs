@@ -21,6 +21,9 @@ pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
 const CLASS: ErrorClass = ErrorClass::DeadLetterFailed;
 
+/// The code of a letter that no queue took.
+pub const UNROUTABLE: &str = "unroutable";
+
 /// A confirm channel.
 pub struct Publisher {
     connection: Connection,
@@ -199,7 +202,7 @@ fn mark_returned(
     returned: &lapin::message::BasicReturnMessage,
 ) {
     let code =
-        if returned.reply_code == reply::NO_ROUTE { "unroutable".to_owned() } else { returned.reply_code.to_string() };
+        if returned.reply_code == reply::NO_ROUTE { UNROUTABLE.to_owned() } else { returned.reply_code.to_string() };
     let unroutable = |letter: &Envelope| {
         let message = format!(
             "{}: the broker returned it as unroutable ({}): the queue doesn't exist",

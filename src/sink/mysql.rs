@@ -6,7 +6,8 @@ use futures_util::future::BoxFuture;
 use sqlx::mysql::MySqlRow;
 use sqlx::{Connection, MySqlConnection, Row as _};
 
-use super::{Database, LedgerIdentity, Opening, Session, optimistic};
+use super::optimistic::{self, Ending};
+use super::{Database, LedgerIdentity, Opening, Session};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -97,7 +98,15 @@ impl Session for MysqlSession {
         units: &'a [&'a Unit],
         _isolating: bool,
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
-        Box::pin(optimistic::write(self, plan, units))
+        Box::pin(optimistic::write(self, plan, units, Ending::Commit))
+    }
+
+    fn rehearse<'a>(
+        &'a mut self,
+        plan: &'a WritePlan,
+        units: &'a [&'a Unit],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
+        Box::pin(optimistic::write(self, plan, units, Ending::RollBack))
     }
 
     fn probe_write<'a>(&'a mut self, plan: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>> {

@@ -54,18 +54,27 @@ pub(super) trait Engine: Send {
     fn insert(&mut self, plan: &WritePlan, units: &[&Unit]) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// [`super::Session::write`].
+/// How a transaction without an error ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Commit,
+    /// It was a rehearsal.
+    RollBack,
+}
+
+/// [`super::Session::write`], or, rolled back, [`super::Session::rehearse`].
 pub(super) async fn write<E: Engine>(
     engine: &mut E,
     plan: &WritePlan,
     units: &[&Unit],
+    ending: Ending,
 ) -> Result<Vec<Outcome>, Failure> {
     engine.check(plan, units)?;
     match &plan.deduplication {
-        Deduplication::Ledger(ledger) => with_ledger(engine, plan, ledger, units).await,
-        Deduplication::Column(column) => with_column(engine, plan, *column, units).await,
+        Deduplication::Ledger(ledger) => with_ledger(engine, plan, ledger, units, ending).await,
+        Deduplication::Column(column) => with_column(engine, plan, *column, units, ending).await,
         Deduplication::None => {
-            transaction(engine, plan, None, units).await.map_err(|(failure, _)| failure)?;
+            transaction(engine, plan, None, units, ending).await.map_err(|(failure, _)| failure)?;
             Ok(vec![Outcome::Written; units.len()])
         }
     }
@@ -85,6 +94,7 @@ async fn transaction<E: Engine>(
     plan: &WritePlan,
     ledger: Option<(&Ledger, &[&LedgerEntry])>,
     units: &[&Unit],
+    ending: Ending,
 ) -> Result<(), (Failure, Step)> {
     if units.is_empty() {
         return Ok(());
@@ -95,10 +105,13 @@ async fn transaction<E: Engine>(
             engine.enter(ledger, entries).await.map_err(|failure| (failure, Step::Ledger))?;
         }
         engine.insert(plan, units).await.map_err(|failure| (failure, Step::Rows))?;
-        engine.commit().await.map_err(|failure| (failure, Step::Around))
+        match ending {
+            Ending::Commit => engine.commit().await.map_err(|failure| (failure, Step::Around)),
+            Ending::RollBack => Ok(()),
+        }
     }
     .await;
-    if result.is_err() {
+    if result.is_err() || ending == Ending::RollBack {
         engine.rollback().await;
     }
     result
@@ -109,6 +122,7 @@ async fn with_ledger<E: Engine>(
     plan: &WritePlan,
     ledger: &Ledger,
     units: &[&Unit],
+    ending: Ending,
 ) -> Result<Vec<Outcome>, Failure> {
     // Sessions that insert the same IDs do so in the same order: one waits, none deadlocks.
     let mut order: Vec<(usize, &LedgerEntry)> =
@@ -136,7 +150,7 @@ async fn with_ledger<E: Engine>(
             };
         }
         let fresh: Vec<&Unit> = units.iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(unit, _)| *unit).collect();
-        match transaction(engine, plan, Some((ledger, &entries)), &fresh).await {
+        match transaction(engine, plan, Some((ledger, &entries)), &fresh, ending).await {
             Ok(()) => {
                 *engine.careful() = !known.is_empty();
                 return Ok(outcomes);
@@ -157,6 +171,7 @@ async fn with_column<E: Engine>(
     plan: &WritePlan,
     column: usize,
     units: &[&Unit],
+    ending: Ending,
 ) -> Result<Vec<Outcome>, Failure> {
     let target = plan.targets.first().ok_or_else(no_target)?;
     let mut outcomes = vec![Outcome::Written; units.len()];
@@ -192,7 +207,7 @@ async fn with_column<E: Engine>(
             .filter(|(_, outcome)| matches!(outcome, Outcome::Written))
             .map(|(unit, _)| *unit)
             .collect();
-        match transaction(engine, plan, None, &fresh).await {
+        match transaction(engine, plan, None, &fresh, ending).await {
             Ok(()) => {
                 *engine.careful() = fresh.len() < units.len();
                 return Ok(outcomes);

@@ -97,6 +97,17 @@ impl Session for PostgresSession {
         })
     }
 
+    fn rehearse<'a>(
+        &'a mut self,
+        plan: &'a WritePlan,
+        units: &'a [&'a Unit],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
+        Box::pin(async move {
+            let result = write::rehearse(self.link.enter()?, plan, units).await;
+            self.link.leave(result)
+        })
+    }
+
     fn probe_write<'a>(&'a mut self, plan: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async {
             let result = write::probe(self.link.enter()?, plan).await;

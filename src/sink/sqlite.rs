@@ -7,7 +7,8 @@ use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
-use super::{Database, LedgerIdentity, Opening, Session, optimistic};
+use super::optimistic::{self, Ending};
+use super::{Database, LedgerIdentity, Opening, Session};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -139,7 +140,15 @@ impl Session for SqliteSession {
         units: &'a [&'a Unit],
         _isolating: bool,
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
-        Box::pin(optimistic::write(self, plan, units))
+        Box::pin(optimistic::write(self, plan, units, Ending::Commit))
+    }
+
+    fn rehearse<'a>(
+        &'a mut self,
+        plan: &'a WritePlan,
+        units: &'a [&'a Unit],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
+        Box::pin(optimistic::write(self, plan, units, Ending::RollBack))
     }
 
     fn probe_write<'a>(&'a mut self, plan: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>> {

@@ -5,7 +5,7 @@ use crate::dead_letter::{self, Rejected};
 use crate::error::Failure;
 use crate::message::Envelope;
 use crate::pipeline::{LetterBox, Rejection};
-use crate::rabbitmq::{DeadLetterQueue, DeadLetters, Rabbitmq};
+use crate::rabbitmq::{DeadLetterQueue, DeadLetters, Rabbitmq, UNROUTABLE};
 
 /// Publishes on a connection of its own, which an alarm that blocks publishers blocks alone.
 pub(super) struct QueueLetters {
@@ -14,6 +14,7 @@ pub(super) struct QueueLetters {
     queue: String,
     table: String,
     dead_letter_queue: String,
+    declare: bool,
 }
 
 impl QueueLetters {
@@ -24,6 +25,36 @@ impl QueueLetters {
             queue: pipeline.queue.clone(),
             table: pipeline.table.to_string(),
             dead_letter_queue: pipeline.dead_letter.queue.clone(),
+            declare: pipeline.dead_letter.declare,
+        }
+    }
+
+    pub(super) async fn close(self) {
+        self.publisher.close().await;
+    }
+
+    /// Somebody has deleted the queue, and the config says that we may make it. The letters are
+    /// tried again as they are after any failure.
+    async fn declare_again(&mut self) {
+        let declared = match self.publisher.connection().await {
+            Ok(connection) => connection.declare_dead_letter_queue(&self.dead_letter_queue).await,
+            Err(failure) => Err(failure),
+        };
+        match declared {
+            Ok(()) => {
+                tracing::warn!(
+                    pipeline = self.pipeline,
+                    queue = self.dead_letter_queue,
+                    "dead-letter queue declared again"
+                );
+            }
+            Err(failure) => {
+                tracing::warn!(
+                    pipeline = self.pipeline,
+                    queue = self.dead_letter_queue,
+                    "dead-letter queue not declared: {failure}"
+                );
+            }
         }
     }
 
@@ -47,7 +78,12 @@ impl LetterBox for QueueLetters {
         match self.publisher.frame_max().await {
             Ok(frame_max) => {
                 let letters = rejections.iter().map(|rejection| self.letter(rejection, frame_max)).collect();
-                self.publisher.publish(letters).await
+                let results = self.publisher.publish(letters).await;
+                let gone = |result: &Result<(), Failure>| matches!(result, Err(failure) if failure.code == UNROUTABLE);
+                if self.declare && results.iter().any(gone) {
+                    self.declare_again().await;
+                }
+                results
             }
             Err(failure) => rejections.iter().map(|_| Err(failure.clone())).collect(),
         }

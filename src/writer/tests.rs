@@ -106,6 +106,10 @@ impl Session for Scripted {
         })
     }
 
+    fn rehearse<'a>(&'a mut self, _: &'a WritePlan, _: &'a [&'a Unit]) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
+        unreachable!("a writer rehearses for the supervisor only")
+    }
+
     fn probe_write<'a>(&'a mut self, _: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>> {
         let answer = self.0.probe.lock().unwrap().pop().unwrap_or(Ok(()));
         self.0.log.lock().unwrap().push(vec!["probe".to_owned()]);

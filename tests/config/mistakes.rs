@@ -160,6 +160,12 @@ fn of_contradictions() {
             &["not one message", "(1s)"],
         ),
         ("batch.linger = \"10s\"\nretry.hold = \"10s\"", 4, ".batch.linger", &["given back"]),
+        (
+            "retry.missing_parent = \"10m\"",
+            4,
+            ".retry.missing_parent",
+            &["wait for its parent (10m)", "`retry.hold` (10m)"],
+        ),
         ("dead_letter.queue = \"orders\"", 4, ".dead_letter.queue", &["come back for ever"]),
         ("message_id = []", 4, ".message_id", &["at least one place", "deduplicate = \"none\""]),
         ("deduplicate = \"column\"", 4, ".deduplicate", &["no column holds the message ID", "column:NAME"]),

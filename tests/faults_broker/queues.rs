@@ -118,7 +118,8 @@ async fn a_dead_letter_queue_missing_at_start_pauses_unless_it_may_be_declared()
 #[tokio::test]
 async fn a_dead_letter_queue_deleted_while_running_keeps_its_messages_unacked() {
     let mut scene = Scene::shared(Kind::Quorum).await;
-    let mut worker = Worker::run(&scene.config(""));
+    scene.broker.declare(&scene.dead(), Kind::Classic).await;
+    let mut worker = Worker::run(&scene.config("\n[pipelines.orders.dead_letter]\ndeclare = false\n"));
     scene.flows(&mut worker).await;
     scene.broker.delete(&scene.dead()).await;
     scene.publish_bad(0..4).await;
@@ -130,6 +131,20 @@ async fn a_dead_letter_queue_deleted_while_running_keeps_its_messages_unacked() 
     scene.broker.declare(&scene.dead(), Kind::Classic).await;
     scene.dead_lettered(4).await;
     scene.all_written(&mut worker).await;
+    scene.ready_says(&mut worker, 200, "").await;
+    worker.stop().await.expect(0);
+    scene.audit().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_queue_deleted_while_running_is_declared_again() {
+    let mut scene = Scene::shared(Kind::Quorum).await;
+    let mut worker = Worker::run(&scene.config(""));
+    scene.flows(&mut worker).await;
+    scene.broker.delete(&scene.dead()).await;
+    scene.publish_bad(0..4).await;
+    worker.logs("dead-letter queue declared again").await;
+    scene.dead_lettered(4).await;
     scene.ready_says(&mut worker, 200, "").await;
     worker.stop().await.expect(0);
     scene.audit().await;

@@ -188,7 +188,7 @@ async fn missing_parent(server: Server, code: &'static str) {
         format!("INSERT INTO customers VALUES {}", values.join(", "))
     };
     site.database.execute(&insert(10..60)).await;
-    site.retry = "missing_parent = \"1h\"".into();
+    site.retry = "missing_parent = \"5m\"".into();
     // 0 to 9 come first, and their parents last.
     let mut orders = Orders::good(0..60);
     site.publish(&orders).await;

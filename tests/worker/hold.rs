@@ -76,6 +76,74 @@ async fn after_hold_messages_are_given_back_once_and_nobody_subscribes_before_th
     scene.audit().await;
 }
 
+/// A queue of this many returns at most, after which a quorum queue drops the message.
+async fn with_limit(server: Server, limit: i32) -> Scene {
+    let scene = Scene::with(Kind::Quorum, server).await;
+    scene.broker.delete(&scene.queue).await;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(limit));
+    scene.broker.declare_with(&scene.queue, Kind::Quorum, arguments).await;
+    scene
+}
+
+/// Many times `hold` with the cause still there: all are given back once, and then left alone.
+async fn given_back_once(scene: &mut Scene, worker: &mut Worker) {
+    worker.logs("given back after").await;
+    let mut back = Depth { ready: 0, unacked: 0 };
+    eventually(PATIENCE, "they are back", async || {
+        back = scene.broker.depth(&scene.queue).await;
+        back.ready > 0 && back.unacked == 0
+    })
+    .await;
+    let holds = std::time::Instant::now();
+    while holds.elapsed() < std::time::Duration::from_secs(4) {
+        assert_eq!(scene.consumers().await, [], "nobody takes them before the cause has passed");
+        assert_eq!(scene.broker.depth(&scene.queue).await, back);
+    }
+    scene.ready_says(worker, 503, "\"holding\"").await;
+}
+
+#[tokio::test]
+async fn slow_a_full_dead_letter_queue_spends_no_deliveries() {
+    let mut scene = with_limit(Server::Sqlite, 3).await;
+    let mut full = FieldTable::default();
+    full.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    scene.broker.declare_with(&scene.dead(), Kind::Classic, full).await;
+    scene.broker.publish(&scene.dead(), [crate::support::Message::bare("stands in the way")]).await;
+    scene.publish_bad(0..3).await;
+    let mut worker = Worker::run(&scene.config_retrying("", "hold = \"500ms\""));
+    given_back_once(&mut scene, &mut worker).await;
+    let (dead, mut letters) = (scene.dead(), Vec::new());
+    eventually(PATIENCE, "all have come through", async || {
+        let taken = scene.broker.drain(&dead).await;
+        letters.extend(taken.into_iter().filter(|letter| letter.message_id().is_some()));
+        let ids: std::collections::BTreeSet<_> = letters.iter().map(|letter| letter.message_id()).collect();
+        ids.len() == 3
+    })
+    .await;
+    scene.ready_says(&mut worker, 200, "").await;
+    worker.stop().await.expect(0);
+    scene.audit_with(letters).await;
+}
+
+#[tokio::test]
+async fn slow_a_row_that_stays_locked_spends_no_deliveries() {
+    let mut scene = with_limit(Server::Postgres, 3).await;
+    scene.publish(0..5).await;
+    let insert = "INSERT INTO orders VALUES ('order-3', '', 0, 1, true, now())";
+    let mut other = <sqlx::PgConnection as sqlx::Connection>::connect(&scene.database.url).await.unwrap();
+    sqlx::Executor::execute(&mut other, "BEGIN").await.unwrap();
+    sqlx::Executor::execute(&mut other, insert).await.unwrap();
+    let config = scene.config_retrying("", "hold = \"500ms\"");
+    let mut worker = Worker::run(&config.replace("[database]\n", "[database]\nlock_timeout = \"100ms\"\n"));
+    given_back_once(&mut scene, &mut worker).await;
+    sqlx::Executor::execute(&mut other, "ROLLBACK").await.unwrap();
+    scene.all_written(&mut worker).await;
+    worker.stop().await.expect(0);
+    scene.audit().await;
+}
+
 #[tokio::test]
 async fn a_message_that_has_come_back_often_is_written_by_itself_and_reported() {
     let mut scene = Scene::shared(Kind::Quorum).await;

@@ -314,6 +314,14 @@ impl Session for FakeSession {
         })
     }
 
+    fn rehearse<'a>(
+        &'a mut self,
+        _: &'a WritePlan,
+        units: &'a [&'a Unit],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
+        Box::pin(async move { self.alive()?.apply(units) })
+    }
+
     fn probe_write<'a>(&'a mut self, _: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let mut state = self.alive()?;

@@ -118,6 +118,6 @@ async fn an_outage_longer_than_hold_ends_it() {
     rig.database.go_away();
     rig.database.held.send_replace(false);
     rig.until_state(State::Holding).await;
-    assert!(matches!(consumer.await.unwrap(), End::HoldExpired(_)));
+    assert!(matches!(consumer.await.unwrap(), End::HoldExpired { .. }));
     assert_eq!(rig.broker.ready(), 5);
 }

@@ -13,7 +13,7 @@ const HOLD: Duration = Duration::from_secs(600);
 /// It ends `HOLD` after `oldest` and gives everything back, once.
 async fn assert_gives_back(rig: &Rig, consumer: JoinHandle<End>, oldest: Instant, slack: Duration) {
     let end = tokio::time::timeout(2 * HOLD, consumer).await.expect("nothing was given back").unwrap();
-    assert!(matches!(end, End::HoldExpired(_)), "{end:?}");
+    assert!(matches!(end, End::HoldExpired { .. }), "{end:?}");
     let held = oldest.elapsed();
     assert!(held >= HOLD && held <= HOLD + slack, "given back after {held:?}");
     let queue = rig.broker.queue();

@@ -36,6 +36,16 @@ pub(super) async fn write(
     link.end(result).await
 }
 
+/// The same, rolled back.
+pub(super) async fn rehearse(link: &mut Link, plan: &WritePlan, units: &[&Unit]) -> Result<Vec<Outcome>, Failure> {
+    refuse_too_large(units, MAX_ROW)?;
+    link.begin(true).await?;
+    match apply(link.conn(), plan, units).await {
+        Err(cause) => Err(link.rollback(cause).await),
+        Ok(outcomes) => link.undo().await.map(|()| outcomes),
+    }
+}
+
 /// Shows that the plan's statements are taken: no row, but everything that is checked before one.
 pub(super) async fn probe(link: &mut Link, plan: &WritePlan) -> Result<(), Failure> {
     link.begin(false).await?;

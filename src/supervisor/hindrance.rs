@@ -1,0 +1,44 @@
+//! After messages were given back: what kept them from being settled must have passed before any
+//! is taken again.
+
+use super::Obstacle;
+use super::letter_box::QueueLetters;
+use crate::checks::Prepared;
+use crate::message::{Delivery, Unit};
+use crate::pipeline::{Context, Hindrance, LetterBox};
+use crate::rabbitmq::Rabbitmq;
+use crate::writer::Writer;
+
+/// Tries what failed once more, with nothing taken from the queue: a rehearsal of the rows, and
+/// the dead letter itself, which then is there once more than it has to be.
+pub(super) async fn passed(
+    hindrance: &mut Hindrance,
+    context: &Context,
+    prepared: &Prepared,
+    rabbitmq: &Rabbitmq,
+) -> Result<(), Obstacle> {
+    // What mapping refuses by now is a dead letter and keeps nobody from going on.
+    let units: Vec<Unit> =
+        hindrance.deliveries.iter().filter_map(|delivery| prepared.plan.map(again(delivery)).ok()).collect();
+    if !units.is_empty() {
+        let mut writer = Writer::new(context.database.clone(), &context.database_config);
+        let rehearsed = writer.rehearse(&prepared.plan.write, &units).await;
+        writer.close().await;
+        rehearsed.map_err(|failure| Obstacle::holding(failure.to_string()))?;
+    }
+    hindrance.deliveries.clear();
+    if let Some(letter) = &hindrance.letter {
+        let mut letters = QueueLetters::new(rabbitmq, &context.config);
+        let published = letters.publish(std::slice::from_ref(letter)).await;
+        letters.close().await;
+        if let Some(Err(failure)) = published.into_iter().next() {
+            return Err(Obstacle::holding(format!("dead letters can't be published: {failure}")));
+        }
+    }
+    hindrance.letter = None;
+    Ok(())
+}
+
+fn again(delivery: &Delivery) -> Delivery {
+    Delivery { tag: delivery.tag, arrived: delivery.arrived, envelope: delivery.envelope.clone() }
+}
