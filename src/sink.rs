@@ -166,7 +166,7 @@ pub fn is_connection_lost(failure: &Failure) -> bool {
     failure.class == crate::error::ErrorClass::SinkUnavailable
         && matches!(
             &*failure.code,
-            "io" | "protocol" | "57P01" | "57P02" | "08003" | "08006" | "08P01" | "2006" | "2013"
+            "io" | "protocol" | "57P01" | "57P02" | "08003" | "08006" | "08P01" | "1927" | "2006" | "2013" | "3169"
         )
 }
 

@@ -10,6 +10,7 @@ mod describe;
 mod ledger;
 mod link;
 mod statement;
+mod unchanged;
 mod write;
 
 use std::time::Duration;
