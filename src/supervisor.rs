@@ -12,6 +12,7 @@ mod prune;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::catalogue::Table;
@@ -115,6 +116,7 @@ fn start(
     shutdown: &Shutdown,
 ) {
     let opening = if options.adopt.contains(&context.config.name) { Opening::Adopt } else { Opening::Create };
+    let opened = Arc::new(Mutex::new(false));
     for index in 0..usize::from(context.config.consumers) {
         let keeper = Keeper {
             backoff: Backoff::new(context.config.retry.initial, context.config.retry.max),
@@ -123,6 +125,7 @@ fn start(
             rabbitmq: rabbitmq.clone(),
             index,
             opening,
+            opened: Arc::clone(&opened),
             shutdown: shutdown.clone(),
             table: None,
             obstacle_since: None,
@@ -177,6 +180,9 @@ struct Keeper {
     rabbitmq: Rabbitmq,
     index: usize,
     opening: Opening,
+    /// Whether a consumer of this pipeline has opened the ledger. Until then they try one after the
+    /// other: one that came second would take the first one's marker for that of an earlier run.
+    opened: Arc<Mutex<bool>>,
     shutdown: Shutdown,
     orders: tokio::sync::watch::Receiver<Control>,
     backoff: Backoff,
@@ -270,9 +276,11 @@ impl Keeper {
 
     async fn prepare(&mut self) -> Result<Prepared, Obstacle> {
         let context = &self.context;
+        let mut first = Some(self.opened.lock().await).filter(|opened| !**opened);
         let checks = checks::prepare(&*context.database, &context.database_config, &context.config, self.opening);
         let prepared = checks.await.map_err(|failure| Obstacle::sink(&failure))?;
-        if self.index == 0 && self.table.is_none() {
+        if let Some(opened) = &mut first {
+            **opened = true;
             let guarantee = guarantee::of(&context.config, &context.database_config, &prepared.weaknesses);
             tracing::info!(pipeline = context.config.name, "guarantee: {guarantee}");
             if prepared.ledger_emptied {

@@ -31,5 +31,6 @@ cargo test --test main --no-run
 # Called by its path: below `cargo run`, Cargo's own variables make it build some packages anew.
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 export RABBIT_SINK_TEST_FAULT=$name
-exec "$target/debug/examples/with-servers" "${keep[@]}" --minutes 240 \
-    cargo test --quiet --test main -- --exact faults::matrix::matrix --ignored --nocapture
+"$target/debug/examples/with-servers" "${keep[@]}" --minutes 240 \
+    cargo test --quiet --test main -- --exact faults::matrix::matrix --ignored --nocapture ||
+    { echo "not all is right: see above, and tests/FAULTS.md" >&2; exit 1; }

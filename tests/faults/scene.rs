@@ -1,26 +1,24 @@
 //! The scene of one run: queue, table, producer, sampler, and workers behind two proxies.
 
-use std::ops::{Deref, DerefMut, Range};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::books::{Books, Order};
+pub use super::members::{DatabaseServer, Member};
+use super::members::{own_broker, own_database};
 use super::producer::{Line as Publisher, Producer};
 use super::report::Line;
 use super::sampler::{Gauge, Sampler, written};
 use super::{Fault, Run, Setting};
-use crate::faults_database::{get, port_of};
+use crate::faults_database::port_of;
 use crate::main_job::orders::{self, PIPELINE};
 use crate::support::broker::Broker;
 use crate::support::database::{Server, TestDatabase, try_rows};
-use crate::support::process::{Node, free_port, new_folder};
+use crate::support::process::{free_port, new_folder};
 use crate::support::proxy::Proxy;
-use crate::support::servers::{
-    Mariadb, Postgres, PostgresOptions, Rabbitmq, RabbitmqOptions, rabbitmqctl, shared_amqp_url, shared_rabbitmqctl,
-};
+use crate::support::servers::{Rabbitmq, rabbitmqctl, shared_amqp_url, shared_rabbitmqctl};
 use crate::support::wait::{PATIENCE, holds_within, random, unique_name};
 use crate::support::worker::{Exit, Worker};
 
@@ -32,83 +30,6 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(300);
 const AFTERWARDS: u64 = 200;
 /// Repeats a run's random moments.
 pub const SEED: &str = "RABBIT_SINK_TEST_SEED";
-
-/// A worker and the port of its admin listener.
-pub struct Member {
-    worker: Worker,
-    port: u16,
-}
-
-impl Member {
-    /// Status code and body of a GET on the admin listener; 0 where nobody listens.
-    pub async fn get(&self, path: &str) -> (u16, String) {
-        get(self.port, path).await
-    }
-
-    /// What `/status` says of the pipeline; null while nothing answers.
-    pub async fn status(&self) -> Value {
-        let (_, body) = self.get("/status").await;
-        serde_json::from_str::<Value>(&body).map_or(Value::Null, |report| report["pipelines"][0].clone())
-    }
-
-    /// Waits until `/status` says that it is in this state.
-    pub async fn is(&mut self, state: &str) {
-        let port = self.port;
-        let check = async || {
-            let (_, body) = get(port, "/status").await;
-            serde_json::from_str::<Value>(&body).is_ok_and(|report| report["pipelines"][0]["state"] == state)
-        };
-        self.worker.eventually(&format!("it says {state}"), check).await;
-    }
-}
-
-impl Deref for Member {
-    type Target = Worker;
-    fn deref(&self) -> &Worker {
-        &self.worker
-    }
-}
-
-impl DerefMut for Member {
-    fn deref_mut(&mut self) -> &mut Worker {
-        &mut self.worker
-    }
-}
-
-/// A database server that the run has for itself.
-pub enum DatabaseServer {
-    Postgres(Postgres),
-    Mariadb(Mariadb),
-}
-
-impl DatabaseServer {
-    /// Starts it again, after `stop` or `kill`, and waits until it answers.
-    pub async fn restart(&mut self) {
-        match self {
-            DatabaseServer::Postgres(server) => server.restart().await,
-            DatabaseServer::Mariadb(server) => server.restart().await,
-        }
-    }
-}
-
-impl Deref for DatabaseServer {
-    type Target = Node;
-    fn deref(&self) -> &Node {
-        match self {
-            DatabaseServer::Postgres(server) => server,
-            DatabaseServer::Mariadb(server) => server,
-        }
-    }
-}
-
-impl DerefMut for DatabaseServer {
-    fn deref_mut(&mut self) -> &mut Node {
-        match self {
-            DatabaseServer::Postgres(server) => server,
-            DatabaseServer::Mariadb(server) => server,
-        }
-    }
-}
 
 /// Everything a fault needs. It begins with one worker that writes while the producer publishes.
 pub struct Scene {
@@ -181,6 +102,7 @@ impl Scene {
             _ => Some(Proxy::start(port_of(&database.url)).await),
         };
         let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(random);
+        eprintln!("{} on {run}: {SEED}={seed}", fault.name);
         Scene {
             producer: Producer::start(&amqp, &queue, run.server, setting.mix, &books),
             sampler: Sampler::start(Gauge::new(&ctl, &queue, folder.clone()), books.clone(), &database.url),
@@ -416,30 +338,9 @@ impl Scene {
         line.audited(&audit, letters.len() as u64);
         line.acked_early = found.acked_early;
         line.recovered = self.recovered;
-        line.caught_up = since_mended(found.caught_up.unwrap_or(settled));
+        // Before anything flows again, a short queue says nothing.
+        line.caught_up = since_mended(found.caught_up.unwrap_or(settled)).max(self.recovered);
         line.versions(&found.version, &self.database).await;
         line
     }
-}
-
-async fn own_broker(conf: &[&str]) -> Rabbitmq {
-    let conf = conf.iter().map(ToString::to_string).collect();
-    Rabbitmq::start_with(RabbitmqOptions { conf, ..RabbitmqOptions::default() }).await
-}
-
-async fn own_database(setting: &Setting, server: Server) -> (Option<DatabaseServer>, TestDatabase) {
-    let own = match (setting.own_database, server) {
-        (true, Server::Postgres) => {
-            let settings = setting.postgres.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-            DatabaseServer::Postgres(Postgres::start_with(PostgresOptions { settings }).await)
-        }
-        (true, Server::Mysql) => DatabaseServer::Mariadb(Mariadb::start_with(setting.mariadb).await),
-        _ => return (None, TestDatabase::fresh(server).await),
-    };
-    let url = match &own {
-        DatabaseServer::Postgres(server) => server.url(),
-        DatabaseServer::Mariadb(server) => server.url(),
-    };
-    let database = TestDatabase::on(&url).await;
-    (Some(own), database)
 }

@@ -130,7 +130,7 @@ async fn kill_after_commit(scene: &mut Scene) {
 async fn mid_batch(scene: &mut Scene) {
     scene.flowing(50).await;
     if scene.run.server != Server::Sqlite {
-        scene.database_proxy().delay(Duration::from_millis(40));
+        scene.database_proxy().delay(Duration::from_millis(5));
     }
     let writing = async |scene: &Scene| scene.workers[0].status().await["unsettled"].as_u64() > Some(0);
     scene.until("something is in hand", writing).await;
@@ -173,7 +173,7 @@ async fn frozen_beyond_heartbeat(scene: &mut Scene) {
     scene.mended().await;
 }
 
-const BIG: usize = 60;
+const BIG: usize = 24;
 
 /// Kibibytes of address space that the oldest worker has.
 fn address_space(scene: &mut Scene) -> u64 {
@@ -183,24 +183,28 @@ fn address_space(scene: &mut Scene) -> u64 {
 }
 
 async fn memory_limit(scene: &mut Scene) {
-    scene.flowing(500).await;
-    // Enough to run, not for all that the broker sends at once.
-    let kib = address_space(scene) + 8 * 1024;
-    let limited = || {
+    let limited = |kib: &str| {
         let mut command = Command::new("sh");
-        command.args(["-c", "ulimit -v \"$0\" && exec \"$@\"", &kib.to_string(), Worker::program(), "run"]);
+        command.args(["-c", "ulimit -v \"$0\" && exec \"$@\"", kib, Worker::program(), "run"]);
+        // Else the allocator reserves tens of megabytes for each thread.
+        command.env("MALLOC_ARENA_MAX", "1");
         command
     };
+    scene.stop_worker().await;
+    scene.start_program(limited("unlimited"));
+    scene.flowing(300).await;
+    // Enough to run, not for all that the broker sends at once.
+    let kib = (address_space(scene) + 16 * 1024).to_string();
     scene.kill_worker().await;
     scene.publish((0..BIG).map(big).collect()).await;
-    scene.start_program(limited());
+    scene.start_program(limited(&kib));
     let (mut deaths, end) = (0, Instant::now() + PATIENCE);
     while deaths < 5 && scene.written_like("big-").await < BIG {
         assert!(Instant::now() < end, "it neither dies nor writes; its log:\n{}", scene.worker().log_tail());
         if !scene.worker().alive() {
             deaths += 1;
             scene.kill_worker().await;
-            scene.start_program(limited());
+            scene.start_program(limited(&kib));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

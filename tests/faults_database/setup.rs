@@ -167,6 +167,19 @@ async fn emptied_ledger_is_said(server: Server) {
     assert!(said, "{}", exit.stderr);
 }
 
+/// Whichever of them makes the ledger, the others must not take it for an emptied one.
+#[tokio::test]
+async fn a_new_ledger_isnt_taken_for_an_emptied_one_by_further_consumers() {
+    for server in Server::ALL {
+        let mut site = Site::new(server).await;
+        site.keys = "consumers = 8\n".to_owned();
+        let worker = site.running().await;
+        let exit = site.finish(worker, &Orders::good(0..0)).await;
+        assert!(!exit.stderr.contains("has run before"), "{server:?}: {}", exit.stderr);
+        assert_eq!(exit.stderr.matches("guarantee: ").count(), 1, "{server:?}: {}", exit.stderr);
+    }
+}
+
 #[tokio::test]
 async fn an_emptied_ledger_is_said_loudly_at_the_start() {
     for server in Server::ALL {

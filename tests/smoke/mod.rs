@@ -216,6 +216,34 @@ fn the_accountant_finds_everything_that_is_wrong() {
     books.audit(&[row("fine", "1")], ["bad".to_owned()]).assert_clean();
 }
 
+#[test]
+fn what_is_in_doubt_may_be_missing_but_not_wrong() {
+    let mut books = Accountant::default();
+    for id in ["there", "missing", "wrong", "confirmed"] {
+        books.expect_row(id, vec![some("1")]);
+        books.doubt(id);
+    }
+    books.expect_dead("bad");
+    books.doubt("bad");
+    books.confirm("confirmed");
+    let table = [vec![some("there"), some("1")], vec![some("wrong"), some("2")]];
+    let report = books.audit(&table, []);
+    assert_eq!(report.lost, ["confirmed"]);
+    assert_eq!(report.wrong.len(), 1);
+    assert!(report.dead_missing.is_empty() && report.duplicates.is_empty(), "{report}");
+}
+
+#[test]
+fn an_id_with_two_bodies_is_a_row_and_a_letter() {
+    let mut books = Accountant::default();
+    books.expect_row("both", vec![some("1")]);
+    books.expect_dead("both");
+    let row = vec![some("both"), some("1")];
+    books.audit(&[row.clone()], ["both".to_owned()]).assert_clean();
+    assert_eq!(books.audit(&[row], []).dead_missing, ["both"]);
+    assert_eq!(books.audit(&[], ["both".to_owned()]).lost, ["both"]);
+}
+
 #[tokio::test]
 async fn a_running_worker_takes_signals_and_shows_its_log() {
     let config = format!(
