@@ -236,3 +236,14 @@ async fn restart_worker(scene: &mut Scene) {
     scene.start_worker();
     scene.flowing(20).await;
 }
+
+/// Nothing is under way: what comes now is the fault's own.
+async fn quiet(scene: &mut Scene) {
+    scene.producer.pause().await;
+    let settled = async |scene: &Scene| {
+        let status = scene.workers[0].status().await;
+        let sent = scene.books.tally().sent;
+        status["unsettled"] == 0 && status["settled"].as_u64() >= Some(sent)
+    };
+    scene.until("all is settled", settled).await;
+}

@@ -1,7 +1,7 @@
 //! Rows that the server can't take, and a database that is away while the worker dies again and again.
 
 use super::session::Session;
-use super::{OWN, SHARED, Setting, counted, shows};
+use super::{OWN, Setting, counted, quiet, shows};
 use crate::faults::books::{Expected, Order};
 use crate::faults::scene::Scene;
 use crate::main_job::orders::{self, Cause};
@@ -79,7 +79,10 @@ pub async fn crash_loop(scene: &mut Scene) {
         let limit = format!("{{\"delivery-limit\":{LIMIT}}}");
         scene.ctl(&["set_policy", &name, &pattern, &limit, "--apply-to", "queues"]).await;
     }
+    // With nothing in hand it gives nothing back when it stops.
+    quiet(scene).await;
     scene.stop_worker().await;
+    scene.producer.resume();
     let lock = match scene.run.server {
         Server::Sqlite => {
             let mut lock = Session::open(&scene.database.url).await.expect("a connection");
@@ -110,6 +113,3 @@ pub async fn crash_loop(scene: &mut Scene) {
         scene.ctl(&["clear_policy", &name]).await;
     }
 }
-
-#[allow(unused)]
-const _: Setting = SHARED;

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use super::session::{WORKER, disconnect, log_in_as_worker};
-use super::{SHARED, Setting, counted, retries, shows};
+use super::{SHARED, Setting, counted, quiet, retries, shows};
 use crate::faults::books::{Expected, Order};
 use crate::faults::producer::Mix;
 use crate::faults::scene::Scene;
@@ -122,17 +122,6 @@ pub async fn ledger_dropped(scene: &mut Scene) {
     let ddl = run(Command::new(Worker::program()).args(["init", "--ledger", "--config"]).arg(&config));
     scene.database.execute(&ddl).await;
     scene.mended().await;
-}
-
-/// Nothing is under way: what comes now is the fault's own.
-async fn quiet(scene: &mut Scene) {
-    scene.producer.pause().await;
-    let settled = async |scene: &Scene| {
-        let status = scene.workers[0].status().await;
-        let sent = scene.books.tally().sent;
-        status["unsettled"] == 0 && status["settled"].as_u64() >= Some(sent)
-    };
-    scene.until("all is settled", settled).await;
 }
 
 /// Each of these is settled, whatever becomes of it.
