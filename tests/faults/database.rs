@@ -81,16 +81,12 @@ pub const FAULTS: &[Fault] = &[
         ),
         outage::FEW_CONNECTIONS,
     ),
-    long(with(
-        fault(
-            "disk-full",
-            "The disk is full: a tablespace or a file on a file system of 8 MiB (needs root: tmpfs), or MariaDB's \
-             system tablespace at its end.",
-            &Server::ALL,
-            |scene| Box::pin(outage::disk_full(scene)),
-        ),
-        outage::SMALL_DISK,
-    )),
+    long(own(fault(
+        "disk-full",
+        "The file system that the table lies on, of 8 MiB, is full (needs root: tmpfs).",
+        &Server::ALL,
+        |scene| Box::pin(outage::disk_full(scene)),
+    ))),
     fault(
         "connection-killed",
         "An operator ends the worker's connection in the middle of a transaction, five times.",

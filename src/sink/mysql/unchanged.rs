@@ -5,7 +5,7 @@
 use sqlx::mysql::MySqlRow;
 
 use super::{MysqlSession, quote, quote_name, text_at};
-use crate::error::{ErrorClass, Failure};
+use crate::error::Failure;
 use crate::plan::{Target, WritePlan};
 use crate::sink::values_sql;
 
@@ -23,8 +23,7 @@ impl MysqlSession {
         let rows = self.rows(text).await?;
         for (nth, target) in targets().enumerate() {
             if !unchanged(nth, target, &rows)? {
-                let message = "the table was changed while messages were on their way into it; it is looked at anew";
-                return Err(Failure::new(ErrorClass::SinkMisconfigured, "table_changed", message));
+                return Err(crate::sink::table_changed());
             }
         }
         Ok(())
@@ -35,7 +34,7 @@ impl MysqlSession {
 fn columns(nth: usize, target: &Target) -> String {
     let schema = target.table.schema.as_deref().map_or_else(|| "DATABASE()".to_owned(), literal);
     format!(
-        "SELECT '{nth}', COLUMN_NAME, COLUMN_TYPE FROM information_schema.COLUMNS \
+        "SELECT '{nth}', COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE FROM information_schema.COLUMNS \
          WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {}",
         literal(&target.table.name)
     )
@@ -50,7 +49,10 @@ fn unchanged(nth: usize, target: &Target, rows: &[MySqlRow]) -> Result<bool, Fai
             continue;
         }
         let found = target.columns.iter().find(|column| Some(&column.name) == name.as_ref());
-        same += usize::from(found.is_some_and(|column| Some(&column.sql_type) == sql_type.as_ref()));
+        let nullable = text_at(row, 3)?.as_deref() == Some("YES");
+        same += usize::from(
+            found.is_some_and(|column| Some(&column.sql_type) == sql_type.as_ref() && column.nullable == nullable),
+        );
     }
     Ok(same == target.columns.len())
 }

@@ -7,7 +7,7 @@
 
 use sqlx::Error;
 
-use crate::error::{ErrorClass, Failure};
+use crate::error::Failure;
 use crate::plan::Target;
 
 use super::{classify, statement};
@@ -35,12 +35,12 @@ fn changed(target: &Target) -> String {
     let types: Vec<String> = target
         .columns
         .iter()
-        .map(|column| format!("({}, {})", literal(&column.name), literal(&column.sql_type)))
+        .map(|column| format!("({}, {}, {})", literal(&column.name), literal(&column.sql_type), !column.nullable))
         .collect();
     format!(
         "(SELECT abs({} - count(*)) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
          WHERE a.attrelid = to_regclass({}) AND NOT a.attisdropped AND (t.typtype = 'd' AND a.attname IN ({}) \
-         OR (a.attname, format_type(a.atttypid, a.atttypmod)) IN ({})))",
+         OR (a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull) IN ({})))",
         target.columns.len(),
         literal(&statement::table(&target.table)),
         names.join(", "),
@@ -60,6 +60,5 @@ pub(super) fn failure(error: Error) -> Failure {
     if failure.code != "22P02" || !failure.detail.reveal().contains(MARK) {
         return failure;
     }
-    let message = "the table was changed while messages were on their way into it; it is looked at anew";
-    Failure::new(ErrorClass::SinkMisconfigured, "table_changed", message)
+    crate::sink::table_changed()
 }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use super::mounts::Mount;
 use super::session::{Session, WORKER, disconnect, insist, log_in_as_worker};
-use super::{OWN, Setting, shows};
+use super::{OWN, Setting, setup, shows};
 use crate::faults::scene::Scene;
 use crate::faults_database::with_login;
-use crate::support::database::{Server, try_execute};
+use crate::support::database::Server;
 use crate::support::process::User;
 use crate::support::wait::{PATIENCE, eventually};
 
@@ -122,16 +122,10 @@ pub async fn connection_limit(scene: &mut Scene) {
     scene.mended().await;
 }
 
-/// MariaDB's tables lie in one tablespace, which ends.
-pub const SMALL_DISK: Setting = Setting {
-    mariadb: &["--innodb-file-per-table=0", "--innodb-data-file-path=ibdata1:12M:autoextend:max:32M"],
-    ..OWN
-};
-
 pub async fn disk_full(scene: &mut Scene) {
     match scene.run.server {
         Server::Postgres => full_tablespace(scene).await,
-        Server::Mysql => full_system_tablespace(scene).await,
+        Server::Mysql => full_data_directory(scene).await,
         Server::Sqlite => full_file_system(scene).await,
     }
 }
@@ -161,15 +155,17 @@ async fn move_table(scene: &Scene, tablespace: &str) {
     insist(&scene.database.url, &format!("ALTER TABLE orders SET TABLESPACE {tablespace}")).await;
 }
 
-async fn full_system_tablespace(scene: &mut Scene) {
-    scene.database.execute("CREATE TABLE ballast (x longblob)").await;
-    for size in [1 << 20, 100_000, 10_000] {
-        let more = format!("INSERT INTO ballast VALUES (REPEAT('x', {size}))");
-        while try_execute(&scene.database.url, &more).await.is_ok() {}
-    }
+async fn full_data_directory(scene: &mut Scene) {
+    let point = scene.folder.join("small");
+    let mount = Mount::tmpfs(&point, 8);
+    setup::rebuild(scene, &format!(" DATA DIRECTORY='{}'", point.display())).await;
+    scene.flowing(20).await;
+    let ballast = mount.fill();
     shows(scene, "holding", &["1114"]).await;
-    scene.database.execute("DROP TABLE ballast").await;
+    std::fs::remove_file(ballast).expect("an own file");
     scene.mended().await;
+    // The file system goes before the audit.
+    setup::rebuild(scene, "").await;
 }
 
 async fn full_file_system(scene: &mut Scene) {
