@@ -416,11 +416,16 @@ impl<S: Source> Consumer<S> {
         }
         let Some(batch) = self.batcher.take(now, self.draining) else { return };
         self.pace.spend(now, batch.units.len() + batch.refused.len());
+        self.writer.refused = batch.refused;
         if batch.units.is_empty() {
-            self.conclude(batch.refused.into_iter().map(Decided::refused).collect());
+            // What mapping knows of the table may be out of date. With units, their transaction tells.
+            let by_table = |(_, failure): &(Delivery, Failure)| failure.class == ErrorClass::Mapping;
+            match self.writer.refused.iter().any(by_table) {
+                true => self.writer.give(Job::Confirm { plan: Arc::clone(&self.plan) }),
+                false => self.conclude_refused(),
+            }
             return;
         }
-        self.writer.refused = batch.refused;
         self.writer.give(Job::Write { units: batch.units, how: How::Together, plan: Arc::clone(&self.plan) });
     }
 

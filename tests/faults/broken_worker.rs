@@ -170,6 +170,14 @@ impl Session for BrokenSession {
         .boxed()
     }
 
+    fn rehearse<'a>(
+        &'a mut self,
+        plan: &'a WritePlan,
+        units: &'a [&'a Unit],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
+        self.inner.rehearse(plan, units)
+    }
+
     fn describe<'a>(&'a mut self, table: &'a TableName) -> BoxFuture<'a, Result<Table, Failure>> {
         self.inner.describe(table)
     }
