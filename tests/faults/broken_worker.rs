@@ -195,14 +195,6 @@ impl Session for BrokenSession {
         self.inner.open_ledger(table, identity, opening)
     }
 
-    fn rehearse<'a>(
-        &'a mut self,
-        plan: &'a WritePlan,
-        units: &'a [&'a Unit],
-    ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
-        self.inner.rehearse(plan, units)
-    }
-
     fn probe_write<'a>(&'a mut self, plan: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>> {
         self.inner.probe_write(plan)
     }

@@ -1,6 +1,6 @@
 //! The whole database is away, or takes no writes: the worker holds, and goes on by itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::mounts::Mount;
 use super::session::{Session, WORKER, disconnect, insist, log_in_as_worker};
@@ -8,7 +8,7 @@ use super::{OWN, Setting, setup, shows};
 use crate::faults::scene::Scene;
 use crate::faults_database::with_login;
 use crate::support::database::Server;
-use crate::support::process::User;
+use crate::support::process::{User, is_root};
 use crate::support::wait::{PATIENCE, eventually};
 
 pub async fn stopped(scene: &mut Scene) {
@@ -135,7 +135,8 @@ async fn full_tablespace(scene: &mut Scene) {
     let mount = Mount::tmpfs(&point, 8);
     let data = point.join("data");
     std::fs::create_dir(&data).expect("an own folder");
-    if let Some(user) = User::instead_of_root("postgres") {
+    if is_root() {
+        let user = User::in_file(Path::new("/etc/passwd"), "postgres");
         std::os::unix::fs::chown(&data, Some(user.uid), Some(user.gid)).expect("root may");
     }
     scene.database.execute(&format!("CREATE TABLESPACE small LOCATION '{}'", data.display())).await;
