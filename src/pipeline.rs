@@ -230,7 +230,7 @@ impl<S: Source> Consumer<S> {
             Ok(()) = self.storm.changed() => Event::Storm,
             answer = self.writer.answer() => Event::Writer(answer),
             answer = self.letters.answer() => Event::Letters(answer),
-            event = self.source.next(), if reading => Event::Source(event),
+            event = listen(&mut self.source, reading) => Event::Source(event),
             // Last: what is due is looked at after every event, and time must not keep anything else from happening.
             () = tokio::time::sleep_until(wake) => Event::Timer,
         }
@@ -416,11 +416,16 @@ impl<S: Source> Consumer<S> {
         }
         let Some(batch) = self.batcher.take(now, self.draining) else { return };
         self.pace.spend(now, batch.units.len() + batch.refused.len());
+        self.writer.refused = batch.refused;
         if batch.units.is_empty() {
-            self.conclude(batch.refused.into_iter().map(Decided::refused).collect());
+            // What mapping knows of the table may be out of date. With units, their transaction tells.
+            let by_table = |(_, failure): &(Delivery, Failure)| failure.class == ErrorClass::Mapping;
+            match self.writer.refused.iter().any(by_table) {
+                true => self.writer.give(Job::Confirm { plan: Arc::clone(&self.plan) }),
+                false => self.conclude_refused(),
+            }
             return;
         }
-        self.writer.refused = batch.refused;
         self.writer.give(Job::Write { units: batch.units, how: How::Together, plan: Arc::clone(&self.plan) });
     }
 
@@ -451,6 +456,12 @@ impl<S: Source> Consumer<S> {
             entry.enter(pipeline, state, reason);
         });
     }
+}
+
+/// The next delivery, where it is wanted, or the source's end: what is held or paused is no longer
+/// ours then, and somebody else may have it already.
+async fn listen(source: &mut impl Source, reading: bool) -> SourceEvent {
+    if reading { source.next().await } else { SourceEvent::Ended(source.gone().await) }
 }
 
 /// The prefetch to subscribe with first.

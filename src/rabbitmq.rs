@@ -41,6 +41,10 @@ pub trait Source: Send {
     /// The next event. Dropping the future loses nothing.
     fn next(&mut self) -> impl Future<Output = SourceEvent> + Send;
 
+    /// Returns when the channel is gone, and takes no delivery: for a consumer that isn't reading.
+    /// Dropping the future loses nothing.
+    fn gone(&mut self) -> impl Future<Output = Failure> + Send;
+
     /// Acks one delivery, or with `multiple` every outstanding one up to `tag`. Returns when the
     /// ack is written to the socket; the order of acks is the order of calls. A tag that this
     /// channel no longer knows is an error, never silence.

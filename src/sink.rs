@@ -166,12 +166,43 @@ pub fn is_connection_lost(failure: &Failure) -> bool {
     failure.class == crate::error::ErrorClass::SinkUnavailable
         && matches!(
             &*failure.code,
-            "io" | "protocol" | "57P01" | "57P02" | "08003" | "08006" | "08P01" | "1927" | "2006" | "2013"
+            "io" | "protocol" | "57P01" | "57P02" | "08003" | "08006" | "08P01" | "1927" | "2006" | "2013" | "3169"
         )
+}
+
+/// Columns that a plan was made for are gone, or aren't what they were.
+pub fn is_table_changed(failure: &Failure) -> bool {
+    failure.class == crate::error::ErrorClass::SinkMisconfigured && failure.code == TABLE_CHANGED
+}
+
+const TABLE_CHANGED: &str = "table_changed";
+
+/// What [`is_table_changed`] recognises.
+fn table_changed() -> Failure {
+    let message = "the table was changed while messages were on their way into it; it is looked at anew";
+    Failure::new(crate::error::ErrorClass::SinkMisconfigured, TABLE_CHANGED, message)
 }
 
 /// A foreign key names a row that isn't there (yet).
 pub fn is_missing_parent(failure: &Failure) -> bool {
     failure.class == crate::error::ErrorClass::RowRejected
         && matches!(&*failure.code, "23503" | "1452" | "SQLITE_CONSTRAINT_FOREIGNKEY")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorClass;
+
+    #[test]
+    fn only_a_broken_connection_may_be_a_rows_doing() {
+        let lost = |class, code: &'static str| is_connection_lost(&Failure::new(class, code, ""));
+        for code in ["io", "protocol", "57P01", "57P02", "08003", "08006", "08P01", "1927", "2006", "2013"] {
+            assert!(lost(ErrorClass::SinkUnavailable, code), "{code}");
+            assert!(!lost(ErrorClass::Unknown, code), "{code}");
+        }
+        for code in ["53100", "53300", "57P03", "1114", "1040", "1317", "SQLITE_FULL", "deadline"] {
+            assert!(!lost(ErrorClass::SinkUnavailable, code), "{code}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::error::{ErrorClass, Failure};
 use crate::message::{Outcome, Unit};
 use crate::plan::WritePlan;
 use crate::policy::CONNECTION_LOSSES;
-use crate::sink::{Database, Session, is_connection_lost};
+use crate::sink::{Database, Session, is_connection_lost, is_table_changed};
 use round::Round;
 use tokio::time::Instant;
 
@@ -130,7 +130,8 @@ impl Writer {
             match range.as_slice() {
                 [at] if class == ErrorClass::RowRejected => round.refuse(*at, failure),
                 [_] if class == ErrorClass::SinkContention => contended.meet(failure)?,
-                _ if class == ErrorClass::SinkContention => return Err(failure),
+                // No row's doing, and the next one would meet it, too.
+                _ if class == ErrorClass::SinkContention || is_table_changed(&failure) => return Err(failure),
                 [_] if class == ErrorClass::SinkUnavailable && !is_connection_lost(&failure) => {
                     unavailable = Some(failure);
                 }
@@ -276,6 +277,26 @@ impl Writer {
         }
         self.session = Some(session);
         Ok(())
+    }
+
+    /// Asks on the connection in use whether the database takes the plan's rows, as [`Writer::probe`]
+    /// does on a fresh one.
+    ///
+    /// # Errors
+    /// Whatever keeps it from that; see [`crate::sink::is_table_changed`].
+    pub async fn confirm(&mut self, plan: &WritePlan) -> Result<(), Failure> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => self.connect().await?,
+        };
+        match tokio::time::timeout(self.write_deadline, session.probe_write(plan)).await {
+            Ok(Ok(())) => {
+                self.session = Some(session);
+                Ok(())
+            }
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(overdue("the database didn't answer a probe in time")),
+        }
     }
 
     /// Says goodbye to the server.

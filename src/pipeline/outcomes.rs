@@ -29,6 +29,12 @@ impl Decided {
 }
 
 impl<S: Source> Consumer<S> {
+    /// Of the batch in hand only those that mapping has refused.
+    pub(super) fn conclude_refused(&mut self) {
+        let refused = std::mem::take(&mut self.writer.refused);
+        self.conclude(refused.into_iter().map(Decided::refused).collect());
+    }
+
     /// Takes outcomes in the order of the queue: counts, settles, dead-letters or, in a storm,
     /// holds.
     pub(super) fn conclude(&mut self, mut decided: Vec<Decided>) {

@@ -26,6 +26,10 @@ pub(super) enum Job {
     Probe {
         plan: Arc<Plan>,
     },
+    /// Does the database take this plan's rows as it did when the plan was made?
+    Confirm {
+        plan: Arc<Plan>,
+    },
     /// Do the start's checks pass?
     Check,
 }
@@ -34,6 +38,7 @@ pub(super) enum Job {
 pub(super) enum Answer {
     Written { written: Written, how: How, took: Duration },
     Probed(Result<(), Failure>),
+    Confirmed(Result<(), Failure>),
     Checked(Box<Result<Prepared, Failure>>),
 }
 
@@ -108,6 +113,7 @@ async fn work(writer: &mut Writer, context: &Context, job: Job) -> Answer {
             Answer::Written { written, how, took: started.elapsed() }
         }
         Job::Probe { plan } => Answer::Probed(writer.probe(&plan.write).await),
+        Job::Confirm { plan } => Answer::Confirmed(writer.confirm(&plan.write).await),
         Job::Check => {
             let checked =
                 checks::prepare(&*context.database, &context.database_config, &context.config, Opening::Existing);

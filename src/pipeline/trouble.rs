@@ -15,6 +15,7 @@ use crate::plan::{Deduplication, WritePlan};
 use crate::policy::{Action, Stage, decide};
 use crate::rabbitmq::Source;
 use crate::retry::Backoff;
+use crate::sink::is_table_changed;
 use crate::status::State;
 use crate::writer::{How, Written};
 
@@ -157,6 +158,10 @@ impl<S: Source> Consumer<S> {
                 self.probed(probed);
                 None
             }
+            Answer::Confirmed(confirmed) => {
+                self.confirmed(confirmed);
+                None
+            }
             Answer::Checked(checked) => self.checked(*checked),
         }
     }
@@ -178,8 +183,10 @@ impl<S: Source> Consumer<S> {
         if left.is_empty() {
             self.trouble_over(now);
         }
-        let mut decided: Vec<Decided> =
-            std::mem::take(&mut self.writer.refused).into_iter().map(Decided::refused).collect();
+        // Refused by what isn't known any more: they wait until the table has been looked at.
+        let outdated = failure.as_ref().is_some_and(is_table_changed);
+        let refused = if outdated { Vec::new() } else { std::mem::take(&mut self.writer.refused) };
+        let mut decided: Vec<Decided> = refused.into_iter().map(Decided::refused).collect();
         decided.extend(settled.into_iter().map(|(unit, outcome)| Decided::unit(unit, outcome)));
         let mut retried = std::mem::take(&mut self.writer.retried);
         for (unit, failure) in waiting {
@@ -193,6 +200,14 @@ impl<S: Source> Consumer<S> {
         self.conclude(decided);
         if let Some(failure) = failure.filter(|_| !left.is_empty()) {
             self.in_trouble(left, how, failure);
+        }
+    }
+
+    /// A database that can't be asked doesn't keep a message that was refused.
+    fn confirmed(&mut self, confirmed: Result<(), Failure>) {
+        match confirmed {
+            Err(failure) if is_table_changed(&failure) => self.in_trouble(Vec::new(), How::Together, failure),
+            Ok(()) | Err(_) => self.conclude_refused(),
         }
     }
 

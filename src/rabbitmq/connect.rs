@@ -169,6 +169,12 @@ fn refused(place: &str, uri: &AMQPUri, error: &lapin::Error) -> Failure {
                 "{place}: the broker refuses the login of user \"{user}\" (403 ACCESS_REFUSED); check user and password"
             ),
         ),
+        // The same code for a user, a vhost or a node that has all the connections it may have.
+        (Some(reply::NOT_ALLOWED), lapin::ErrorKind::ProtocolError(error))
+            if at_limit(error.get_message().as_str()) =>
+        {
+            lost("530", format!("{place}: {}; raise the limit, or close other connections", error.get_message()))
+        }
         (Some(reply::NOT_ALLOWED), _) => lost(
             "530",
             format!(
@@ -193,6 +199,11 @@ fn refused(place: &str, uri: &AMQPUri, error: &lapin::Error) -> Failure {
         ),
         _ => failure::failed(ErrorClass::SourceLost, place, error),
     }
+}
+
+/// What RabbitMQ says when the reason is a limit; it names users, vhosts and nodes only.
+fn at_limit(text: &str) -> bool {
+    text.contains("limit (")
 }
 
 fn lost(code: &'static str, message: String) -> Failure {
@@ -234,6 +245,17 @@ fn hostname() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_told_from_a_missing_right() {
+        for text in [
+            "NOT_ALLOWED - connection refused for user 'u': user connection limit (0) is reached",
+            "NOT_ALLOWED - access to vhost '/' refused for user 'u': connection limit (1) is reached",
+        ] {
+            assert!(at_limit(text), "{text}");
+        }
+        assert!(!at_limit("NOT_ALLOWED - vhost unlimited not found"));
+    }
 
     #[test]
     fn every_order_comes_up() {

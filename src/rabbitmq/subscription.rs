@@ -18,6 +18,9 @@ use super::{Source, SourceEvent};
 use crate::error::{ErrorClass, Failure};
 use crate::message::Delivery;
 
+/// How often a consumer that isn't reading looks whether its channel is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// A subscription to a queue. Its channel closes when it is dropped; what is unsettled then goes
 /// back to the queue.
 ///
@@ -168,6 +171,18 @@ impl Subscription {
         }
     }
 
+    async fn await_end(&mut self) -> Failure {
+        if let State::Ended(failure) = &self.state {
+            return failure.clone();
+        }
+        // The library tells of it only behind all deliveries that have arrived.
+        while self.channel.status().connected() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let failure = self.reason_of_end().await;
+        self.end(failure)
+    }
+
     async fn close(&self) {
         if !self.channel.status().connected() {
             return;
@@ -264,6 +279,10 @@ async fn consume(
 impl Source for Subscription {
     fn next(&mut self) -> impl Future<Output = SourceEvent> + Send {
         self.next_event()
+    }
+
+    fn gone(&mut self) -> impl Future<Output = Failure> + Send {
+        self.await_end()
     }
 
     fn ack(&mut self, tag: u64, multiple: bool) -> impl Future<Output = Result<(), Failure>> + Send {

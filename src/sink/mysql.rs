@@ -20,6 +20,7 @@ mod connect;
 mod describe;
 mod kinds;
 mod ledger;
+mod unchanged;
 mod write;
 
 /// A server.

@@ -28,8 +28,8 @@ pub(super) trait Engine: Send {
     fn is_repeat(failure: &Failure) -> bool;
     /// Checks what can be checked before a transaction begins.
     fn check(&self, plan: &WritePlan, units: &[&Unit]) -> Result<(), Failure>;
-    /// Begins a transaction.
-    fn begin(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Begins a transaction, in which the plan's tables keep the columns that it was made for.
+    fn begin(&mut self, plan: &WritePlan) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Commits it.
     fn commit(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Rolls it back; where that fails the session refuses all further work.
@@ -99,7 +99,7 @@ async fn transaction<E: Engine>(
     if units.is_empty() {
         return Ok(());
     }
-    engine.begin().await.map_err(|failure| (failure, Step::Around))?;
+    engine.begin(plan).await.map_err(|failure| (failure, Step::Around))?;
     let result = async {
         if let Some((ledger, entries)) = ledger {
             engine.enter(ledger, entries).await.map_err(|failure| (failure, Step::Ledger))?;

@@ -11,6 +11,7 @@ mod exact;
 mod ledger;
 mod link;
 mod statement;
+mod unchanged;
 mod write;
 
 use std::time::Duration;

@@ -40,6 +40,9 @@ pub fn broken(what: Broken) -> Command {
     command
 }
 
+/// What isn't bad can't be dead-lettered for what it is.
+const GOOD: Mix = Mix { bad_every: 0, ..Mix::USUAL };
+
 const BROKEN: Fault = Fault {
     name: "broken-worker",
     group: Group::Worker,
@@ -64,8 +67,11 @@ fn red(line: &Line, damage: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_a_worker_that_acks_before_it_commits_is_caught() {
-    let mut scene = scene(Broken::AcksBeforeCommit, SHARED).await;
+    let setting = Setting { mix: GOOD, ..SHARED };
+    let mut scene = scene(Broken::AcksBeforeCommit, setting).await;
     scene.flowing(300).await;
+    // Rows come every two seconds; what comes in between is lost.
+    scene.moment(700..1500).await;
     scene.kill_worker().await;
     scene.start_program(broken(Broken::AcksBeforeCommit));
     scene.mended().await;
@@ -82,7 +88,7 @@ async fn slow_a_worker_that_drops_the_ledger_is_caught() {
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_a_worker_that_dead_letters_on_outage_is_caught() {
     let storm = "[pipelines.orders.storm]\naction = \"dead_letter\"";
-    let setting = Setting { tables: storm, mix: Mix { bad_every: 0, ..Mix::USUAL }, ..SHARED };
+    let setting = Setting { tables: storm, mix: GOOD, ..SHARED };
     let mut scene = scene(Broken::DeadLettersOnOutage, setting).await;
     for _ in 0..3 {
         scene.database_proxy().cut();

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use rabbit_sink::sink::{self, Database, LedgerIdentity, Opening, Session};
 use rabbit_sink::status::WorkerStatus;
 use rabbit_sink::supervisor::{self, RunOptions};
 use rabbit_sink::{admin, telemetry};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// What is wrong; see `broken.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +68,8 @@ impl Database for BrokenDatabase {
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {
         async {
             let (inner, database) = (self.inner.connect().await?, Arc::clone(&self.inner));
-            Ok(Box::new(BrokenSession { inner, database, broken: self.broken, lost: false }) as Box<dyn Session>)
+            Ok(Box::new(BrokenSession { inner, database, broken: self.broken, lost: false, later: None })
+                as Box<dyn Session>)
         }
         .boxed()
     }
@@ -82,21 +85,22 @@ struct BrokenSession {
     broken: Broken,
     /// Its connection broke, and it said that the messages were at fault.
     lost: bool,
+    /// What it said it had written.
+    later: Option<UnboundedSender<Unit>>,
 }
 
 impl BrokenSession {
     /// The fault of [`Broken::AcksBeforeCommit`].
-    fn write_later(&self, plan: &WritePlan, units: &[&Unit]) -> Vec<Outcome> {
-        let (database, plan) = (Arc::clone(&self.database), plan.clone());
-        let units: Vec<Unit> = units.iter().map(|unit| copy(unit)).collect();
-        let outcomes = units.iter().map(|_| Outcome::Written).collect();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            let units: Vec<&Unit> = units.iter().collect();
-            let Ok(mut session) = database.connect().await else { return };
-            drop(session.write(&plan, &units, false).await);
+    fn write_later(&mut self, plan: &WritePlan, units: &[&Unit]) -> Vec<Outcome> {
+        let later = self.later.get_or_insert_with(|| {
+            let (sender, receiver) = unbounded_channel();
+            tokio::spawn(write_now_and_then(Arc::clone(&self.database), plan.clone(), receiver));
+            sender
         });
-        outcomes
+        for unit in units {
+            later.send(copy(unit)).expect("the task runs as long as we do");
+        }
+        units.iter().map(|_| Outcome::Written).collect()
     }
 
     /// The fault of [`Broken::DeadLettersOnOutage`].
@@ -116,6 +120,23 @@ impl BrokenSession {
                 Ok(units.iter().map(|_| Outcome::Rejected(verdict.clone())).collect())
             }
             written => written,
+        }
+    }
+}
+
+/// Writes every two seconds what has come together.
+async fn write_now_and_then(database: Arc<dyn Database>, plan: WritePlan, mut units: UnboundedReceiver<Unit>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // A session takes each ID once.
+        let mut batch = BTreeMap::new();
+        while let Ok(unit) = units.try_recv() {
+            batch.insert(unit.ledger.as_ref().map(|entry| entry.id.clone()), unit);
+        }
+        let batch: Vec<&Unit> = batch.values().collect();
+        if let (false, Ok(mut session)) = (batch.is_empty(), database.connect().await) {
+            drop(session.write(&plan, &batch, false).await);
+            session.close().await;
         }
     }
 }
@@ -147,6 +168,14 @@ impl Session for BrokenSession {
             }
         }
         .boxed()
+    }
+
+    fn rehearse<'a>(
+        &'a mut self,
+        plan: &'a WritePlan,
+        units: &'a [&'a Unit],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
+        self.inner.rehearse(plan, units)
     }
 
     fn describe<'a>(&'a mut self, table: &'a TableName) -> BoxFuture<'a, Result<Table, Failure>> {

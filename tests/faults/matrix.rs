@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 
 use super::report::{self, Line, key};
-use super::{Fault, Group, Run, all};
+use super::{Fault, Group, Run, all, long_run};
 
 /// Only faults whose names begin so; a full name means that one alone.
 const NAME: &str = "RABBIT_SINK_TEST_FAULT";
 /// Set: what an interrupted run has done is done again.
 const FRESH: &str = "RABBIT_SINK_TEST_FAULTS_FRESH";
-/// No run takes longer, whatever hangs.
+/// No run takes longer, whatever hangs; but for the long run, which takes its time beside it.
 const HANGS: Duration = Duration::from_secs(15 * 60);
 
 /// Runs that an interrupted matrix has done, a line each: key, and whether it was right.
@@ -52,10 +52,11 @@ impl Done {
 
 /// Runs a fault. No line, but words, where it didn't come to its end.
 async fn run(fault: &Fault, run: Run) -> Result<Line, String> {
-    let running = AssertUnwindSafe(tokio::time::timeout(HANGS, fault.go(run))).catch_unwind();
+    let hangs = if fault.group == Group::LongRun { HANGS + long_run::lasts() } else { HANGS };
+    let running = AssertUnwindSafe(tokio::time::timeout(hangs, fault.go(run))).catch_unwind();
     match running.await {
         Ok(Ok(line)) => Ok(line),
-        Ok(Err(_)) => Err(format!("still running after {} minutes", HANGS.as_secs() / 60)),
+        Ok(Err(_)) => Err(format!("still running after {} minutes", hangs.as_secs() / 60)),
         Err(panic) => {
             let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             Err(said.and_then(|said| said.lines().next()).unwrap_or("it panicked").to_owned())

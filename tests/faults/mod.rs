@@ -26,13 +26,16 @@ pub mod books;
 mod broken;
 mod broker;
 mod database;
+mod long_run;
 mod matrix;
 mod members;
 mod message;
+mod network;
 pub mod producer;
 mod report;
 pub mod sampler;
 pub mod scene;
+mod storm;
 mod worker;
 
 use std::fmt;
@@ -51,6 +54,7 @@ pub enum Group {
     Broker,
     Database,
     Message,
+    LongRun,
 }
 
 impl Group {
@@ -60,6 +64,7 @@ impl Group {
             Group::Broker => "broker",
             Group::Database => "database",
             Group::Message => "message",
+            Group::LongRun => "long run",
         }
     }
 }
@@ -77,8 +82,11 @@ pub struct Fault {
     pub long: bool,
     pub setting: Setting,
     /// Called while messages flow; see the module's documentation.
-    pub run: for<'a> fn(&'a mut Scene) -> LocalBoxFuture<'a, ()>,
+    pub run: OneFault,
 }
+
+/// A fault's function.
+pub type OneFault = for<'a> fn(&'a mut Scene) -> LocalBoxFuture<'a, ()>;
 
 /// What a fault's scene needs beyond the usual. `Setting { rabbitmq: "heartbeat = \"2s\"", ..SHARED }`
 #[derive(Clone, Copy)]
@@ -119,7 +127,16 @@ pub const SHARED: Setting = Setting {
 
 /// All faults. Each group stands in a file of its own.
 fn all() -> impl Iterator<Item = &'static Fault> {
-    [worker::FAULTS, broker::FAULTS, database::FAULTS, message::FAULTS].into_iter().flatten()
+    let groups = [
+        worker::FAULTS,
+        broker::FAULTS,
+        network::FAULTS,
+        database::FAULTS,
+        message::FAULTS,
+        storm::FAULTS,
+        long_run::FAULTS,
+    ];
+    groups.into_iter().flatten()
 }
 
 /// One way to run a fault.

@@ -33,6 +33,8 @@ pub struct Line {
     pub recovered: Option<Duration>,
     /// From the end of the fault until no backlog was left.
     pub caught_up: Option<Duration>,
+    /// What the fault has measured beside.
+    pub remark: String,
     broker: String,
     database: String,
 }
@@ -51,6 +53,7 @@ impl Line {
             dead_lettered: 0,
             recovered: None,
             caught_up: None,
+            remark: String::new(),
             broker: String::new(),
             database: String::new(),
         }
@@ -113,7 +116,7 @@ const HEADS: [&str; 17] = [
     "commit",
 ];
 
-/// A line of the file: its cells.
+/// A line of the file: its cells, and perhaps a remark.
 type Cells = Vec<String>;
 
 /// What names a run: fault, database, queue, consumers.
@@ -136,7 +139,13 @@ fn lines(text: &str) -> BTreeMap<String, Cells> {
         .lines()
         .filter(|line| line.starts_with("| "))
         .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Cells>());
-    let rows = rows.filter(|cells| cells.len() == HEADS.len() && cells[0] != HEADS[0]);
+    // Beside a line with a remark, the others' are empty.
+    let rows = rows.map(|mut cells| {
+        cells.pop_if(|last| last.is_empty());
+        cells
+    });
+    let length = HEADS.len()..=HEADS.len() + 1;
+    let rows = rows.filter(|cells| length.contains(&cells.len()) && cells[0] != HEADS[0]);
     rows.map(|cells| (cells[..4].join(" "), cells)).collect()
 }
 
@@ -171,6 +180,7 @@ fn cells(line: &Line) -> Cells {
     cells.extend(counts.map(|count| count.to_string()));
     cells.extend([seconds(line.recovered), seconds(line.caught_up), line.broker.clone(), line.database.clone()]);
     cells.extend([jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(), commit()]);
+    cells.extend((!line.remark.is_empty()).then(|| line.remark.clone()));
     cells
 }
 
@@ -226,10 +236,14 @@ fn render(lines: &BTreeMap<String, Cells>) -> String {
             for fault in all().filter(|fault| Some(fault.group) == group) {
                 text.push_str(&format!("| {} | {} |\n", fault.name, fault.about));
             }
-            text.push_str(&format!("\n| {} |\n|{}\n", HEADS.join(" | "), "---|".repeat(HEADS.len())));
             let of_group = keys().filter(|(fault, _)| Some(fault.group) == group);
-            for cells in of_group.filter_map(|(_, key)| lines.get(&key)) {
-                text.push_str(&format!("| {} |\n", cells.join(" | ")));
+            let of_group: Vec<&Cells> = of_group.filter_map(|(_, key)| lines.get(&key)).collect();
+            let remarks = of_group.iter().any(|cells| cells.len() > HEADS.len());
+            let heads: Vec<&str> = HEADS.into_iter().chain(remarks.then_some("remark")).collect();
+            text.push_str(&format!("\n| {} |\n|{}\n", heads.join(" | "), "---|".repeat(heads.len())));
+            for cells in of_group {
+                let blank = if cells.len() < heads.len() { " |" } else { "" };
+                text.push_str(&format!("| {} |{blank}\n", cells.join(" | ")));
             }
         }
     }

@@ -50,6 +50,8 @@ pub struct Scene {
     pub books: Books,
     /// For files; gone with the scene.
     pub folder: PathBuf,
+    /// What the fault has measured beside, for its line.
+    pub remark: String,
     database_proxy: Option<Proxy>,
     amqp: String,
     ctl: String,
@@ -111,6 +113,7 @@ impl Scene {
             database_proxy,
             workers: Vec::new(),
             pipeline: String::new(),
+            remark: String::new(),
             name: fault.name,
             dice: seed,
             recovered: None,
@@ -338,7 +341,9 @@ impl Scene {
         line.audited(&audit, letters.len() as u64);
         line.acked_early = found.acked_early;
         line.recovered = self.recovered;
-        line.caught_up = since_mended(found.caught_up.unwrap_or(settled));
+        line.remark.clone_from(&self.remark);
+        // Before anything flows again, a short queue says nothing.
+        line.caught_up = since_mended(found.caught_up.unwrap_or(settled)).max(self.recovered);
         line.versions(&found.version, &self.database).await;
         line
     }

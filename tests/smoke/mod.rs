@@ -239,7 +239,7 @@ fn an_id_with_two_bodies_is_a_row_and_a_letter() {
     books.expect_row("both", vec![some("1")]);
     books.expect_dead("both");
     let row = vec![some("both"), some("1")];
-    books.audit(&[row.clone()], ["both".to_owned()]).assert_clean();
+    books.audit(std::slice::from_ref(&row), ["both".to_owned()]).assert_clean();
     assert_eq!(books.audit(&[row], []).dead_missing, ["both"]);
     assert_eq!(books.audit(&[], ["both".to_owned()]).lost, ["both"]);
 }

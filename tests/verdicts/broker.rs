@@ -143,12 +143,12 @@ pub const TABLE: &[Refusal] = &[
     Refusal {
         name: "dead_letter_unroutable",
         means: "somebody deletes the dead-letter queue: the broker returns the letter",
-        code: "312",
+        code: "unroutable",
         class: "dead_letter_failed",
         state: Some("holding"),
         cause: &[Delete("{q}.dead")],
         letter: true,
-        names: &["dead_letter_failed 312", "the queue doesn't exist"],
+        names: &["dead_letter_failed unroutable", "the queue doesn't exist"],
         mend: &[Declare("{q}.dead")],
         ends: "the dead-letter queue",
         ..REFUSAL
@@ -284,32 +284,38 @@ pub const TABLE: &[Refusal] = &[
 ];
 
 /// A connection of the test's that has something for itself.
-pub struct Other(lapin::Connection);
+pub struct Other {
+    connection: lapin::Connection,
+    /// Dropped, it would close.
+    _channel: lapin::Channel,
+    _consumer: Option<lapin::Consumer>,
+}
 
 impl Other {
-    async fn open(url: &str) -> (Other, lapin::Channel) {
+    async fn open(url: &str) -> (lapin::Connection, lapin::Channel) {
         let properties = lapin::ConnectionProperties::default();
         let connection = lapin::Connection::connect(url, properties).await.expect("the broker answers");
         let channel = connection.create_channel().await.expect("a channel");
-        (Other(connection), channel)
+        (connection, channel)
     }
 
     pub async fn declare(url: &str, queue: &str) -> Other {
-        let (other, channel) = Other::open(url).await;
+        let (connection, channel) = Other::open(url).await;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         channel.queue_declare(queue.into(), options, FieldTable::default()).await.expect("an exclusive queue");
-        other
+        Other { connection, _channel: channel, _consumer: None }
     }
 
     pub async fn consume(url: &str, queue: &str) -> Other {
-        let (other, channel) = Other::open(url).await;
+        let (connection, channel) = Other::open(url).await;
         let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
-        channel.basic_consume(queue.into(), "alone".into(), options, FieldTable::default()).await.expect("consumes");
-        other
+        let consumer = channel.basic_consume(queue.into(), "alone".into(), options, FieldTable::default());
+        let consumer = consumer.await.expect("consumes");
+        Other { connection, _channel: channel, _consumer: Some(consumer) }
     }
 
     pub async fn close(self) {
-        self.0.close(200, "".into()).await.expect("closed");
+        self.connection.close(200, "".into()).await.expect("closed");
     }
 }
 

@@ -253,6 +253,7 @@ pub const TABLE: &[Verdict] = &[
     Verdict {
         name: "row_kills_session",
         means: "the session ends whenever this row is written, and others pass",
+        on: On::Mariadb,
         setup: trigger!("IF NEW.v = 'bad' THEN KILL CONNECTION_ID(); END IF"),
         code: "connection_lost",
         ..ROW
@@ -470,7 +471,7 @@ lock_timeout = \"5s\"",
         cause: Sql("RENAME TABLE {t}_log TO {t}_away"),
         code: "1146",
         mend: Sql("RENAME TABLE {t}_away TO {t}_log; ALTER TABLE {t} ADD COLUMN mended int"),
-        ends: "`rabbit-sink resume`, or a change of the pipeline's table",
+        ends: "`rabbit-sink resume PIPELINE`, or a change of the pipeline's table",
         ..SETUP
     },
     Verdict {

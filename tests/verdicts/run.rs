@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, SqliteConnection};
 
+use super::hand::Hand;
 use super::verdict::{Act, BAD_AT, GOOD, Next, On, TIMEOUTS, Verdict};
 use crate::faults_database::{get, with_login};
 use crate::support::broker::{Broker, Kind, Message, Taken};
@@ -28,52 +29,6 @@ struct Case {
     hand: Option<Hand>,
     /// Of its own, dropped with it.
     own: Option<TestDatabase>,
-}
-
-/// A connection of the test's that stays open between cause and mend.
-enum Hand {
-    Postgres(PgConnection),
-    Mysql(MySqlConnection),
-    Sqlite(SqliteConnection),
-}
-
-impl Hand {
-    async fn open(url: &str) -> Result<Hand, sqlx::Error> {
-        Ok(match Server::of(url) {
-            Server::Postgres => Hand::Postgres(PgConnection::connect(url).await?),
-            Server::Mysql => Hand::Mysql(MySqlConnection::connect(url).await?),
-            Server::Sqlite => Hand::Sqlite(SqliteConnection::connect(url).await?),
-        })
-    }
-
-    async fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-        match self {
-            Hand::Postgres(connection) => sql.execute(connection).await.map(|_| ()),
-            Hand::Mysql(connection) => sql.execute(connection).await.map(|_| ()),
-            Hand::Sqlite(connection) => sql.execute(connection).await.map(|_| ()),
-        }
-    }
-
-    /// A query's first column.
-    async fn texts(&mut self, sql: &str) -> Result<Vec<String>, sqlx::Error> {
-        let sql = AssertSqlSafe(sql.to_owned());
-        match self {
-            Hand::Postgres(connection) => sqlx::query_scalar(sql).fetch_all(connection).await,
-            Hand::Mysql(connection) => sqlx::query_scalar(sql).fetch_all(connection).await,
-            Hand::Sqlite(connection) => sqlx::query_scalar(sql).fetch_all(connection).await,
-        }
-    }
-
-    async fn close(self) {
-        let closed = match self {
-            Hand::Postgres(connection) => connection.close().await,
-            Hand::Mysql(connection) => connection.close().await,
-            Hand::Sqlite(connection) => connection.close().await,
-        };
-        // What it was to do, it has done.
-        closed.ok();
-    }
 }
 
 impl Case {
@@ -310,12 +265,12 @@ impl Case {
 
     fn audit_letter(&self, letter: &Taken) -> Vec<String> {
         let Verdict { class, code, column, names, .. } = self.verdict;
-        let attempts = Next::attempts(class, code).to_string();
+        let attempts = Next::attempts(class, code).map(|attempts| attempts.to_string());
         let headers = [
             ("x-sink-error-class", Some(class)),
             ("x-sink-error-code", Some(code)),
             ("x-sink-column", column),
-            ("x-sink-attempts", Some(&attempts)),
+            ("x-sink-attempts", attempts.as_deref()),
         ];
         let mut wrong = Vec::new();
         if letter.message_id().as_deref() != Some("bad") {
@@ -353,6 +308,11 @@ fn keeps(sql: &str) -> bool {
 
 /// Runs a table. All verdicts that are wrong are told at the end, together.
 pub async fn run(server: Server, table: &[Verdict]) {
+    run_for(server, table, Duration::ZERO).await;
+}
+
+/// As [`run`]; each cause lasts for so long at least.
+pub async fn run_for(server: Server, table: &[Verdict], lasts: Duration) {
     let shared = TestDatabase::fresh(server).await;
     let flavour = flavour(&shared).await;
     let broker = Broker::shared().await;
@@ -385,6 +345,7 @@ pub async fn run(server: Server, table: &[Verdict]) {
         }
         broker.publish(&case.queue, case.messages()).await;
     }
+    tokio::time::sleep(lasts).await;
     wait(&mut worker, port, &mut cases, Case::reached, &mut wrong, Some(&mut hand)).await;
     wait(&mut worker, port, &mut cases, Case::settled, &mut wrong, None).await;
     let log = worker.stop().await.stderr;

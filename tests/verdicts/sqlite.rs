@@ -207,7 +207,7 @@ pub const TABLE: &[Verdict] = &[
         means: "triggers call each other without end",
         setup: "CREATE TABLE {t}_log (v text); CREATE TRIGGER {t}_again AFTER INSERT ON {t}_log BEGIN INSERT INTO {t}_log VALUES ('x'); END; CREATE TABLE {t} (id text, v text); CREATE TRIGGER {t}_first BEFORE INSERT ON {t} WHEN NEW.v = 'bad' BEGIN INSERT INTO {t}_log VALUES ('x'); END",
         database: "on_connect = [\"PRAGMA recursive_triggers = 1\"]
-lock_timeout = \"500ms\"",
+lock_timeout = \"20s\"",
         class: "unknown",
         code: "SQLITE_ERROR",
         ..ROW
@@ -233,7 +233,7 @@ lock_timeout = \"500ms\"",
         means: "the disk is full, or the file at `max_page_count`",
         setup: "CREATE TABLE {t}_fill (v blob); CREATE TABLE {t}_log (v blob); CREATE TABLE {t} (id text, v text); CREATE TRIGGER {t}_first BEFORE INSERT ON {t} BEGIN INSERT INTO {t}_log VALUES (zeroblob(50000)); END",
         database: "on_connect = [\"PRAGMA max_page_count = 150\"]
-lock_timeout = \"500ms\"",
+lock_timeout = \"20s\"",
         cause: Sql("INSERT INTO {t}_fill VALUES (zeroblob(1000000))"),
         code: "SQLITE_FULL",
         mend: Sql("DELETE FROM {t}_fill"),

@@ -29,7 +29,6 @@ async fn slow_a_consumer_timeout_costs_nothing() {
     proxy.cut();
     scene.publish(20..40).await;
     worker.logs("holding").await;
-    worker.logs("source_lost").await;
     let back = Depth { ready: 20, unacked: 0 };
     eventually(PATIENCE, "the broker has taken them back", async || scene.broker.depth(&scene.queue).await == back)
         .await;

@@ -272,6 +272,14 @@ impl Source for FakeSource {
         }
     }
 
+    async fn gone(&mut self) -> Failure {
+        let mut changed = self.broker.changed.subscribe();
+        while !self.broker.queue().channels[&self.channel].closed {
+            changed.changed().await.unwrap();
+        }
+        lost("the channel is closed")
+    }
+
     async fn ack(&mut self, tag: u64, multiple: bool) -> Result<(), Failure> {
         self.with(|queue| queue.ack(self.channel, tag, multiple))
     }

@@ -130,3 +130,26 @@ async fn few_bad_messages_that_come_back_do_not_add_up_to_a_storm() {
     rig.assert_clean();
     assert_eq!(rig.dead.len(), 4);
 }
+
+/// Nothing is read then, but a channel that is gone shows all the same: the broker has everything
+/// again, and neither `hold` nor the database has to pass first.
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_lost_meanwhile_is_noticed() {
+    for (kind, break_it) in [
+        ("good", (|rig: &Rig| rig.database.go_away()) as fn(&Rig)),
+        ("good", |rig| rig.database.state().misconfigured = true),
+        ("bad", |rig| rig.dead.state().away = true),
+    ] {
+        let rig = Rig::new();
+        let consumer = rig.start();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        break_it(&rig);
+        rig.publish("0", kind);
+        tokio::time::sleep(HOLD / 2).await;
+        assert!(!consumer.is_finished(), "{:?}", rig.state());
+        rig.broker.kill_channels();
+        let end = tokio::time::timeout(Duration::from_secs(1), consumer).await.expect("it isn't noticed").unwrap();
+        assert!(matches!(end, End::SourceLost(_)), "{end:?}");
+        assert_eq!(rig.context.status.unsettled(), 0);
+    }
+}

@@ -69,7 +69,7 @@ impl MysqlSession {
 
     pub(super) async fn probe(&mut self, plan: &WritePlan) -> Result<(), Failure> {
         self.usable()?;
-        self.begin().await?;
+        self.begin(plan).await?;
         let result = self.probe_inside(plan).await;
         self.rollback().await;
         result
@@ -175,9 +175,12 @@ impl Engine for MysqlSession {
         Ok(())
     }
 
-    async fn begin(&mut self) -> Result<(), Failure> {
-        let begin = self.begin.clone();
-        self.raw(begin).await
+    async fn begin(&mut self, plan: &WritePlan) -> Result<(), Failure> {
+        let begun = self.begin_on_unchanged(plan).await;
+        if begun.is_err() {
+            self.rollback().await;
+        }
+        begun
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::time::timeout;
 
 use crate::error::{ErrorClass, Failure};
 
-use super::classify;
+use super::{classify, unchanged};
 
 /// How long a ROLLBACK or a goodbye may take before the connection is thrown away instead.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -65,8 +65,13 @@ impl Link {
 
     /// Commits what succeeded and rolls back what failed.
     pub async fn end<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        self.end_if("SELECT", result).await
+    }
+
+    /// The same; `condition` is a SELECT that fails where it must not be committed.
+    pub async fn end_if<T>(&mut self, condition: &str, result: Result<T, Failure>) -> Result<T, Failure> {
         match result {
-            Ok(value) => match self.commit().await {
+            Ok(value) => match self.commit(condition).await {
                 Ok(()) => Ok(value),
                 Err(failure) => Err(self.rollback(failure).await),
             },
@@ -77,8 +82,9 @@ impl Link {
     /// The server answers COMMIT of a failed transaction with ROLLBACK, which the driver takes
     /// for success. The SELECT before it, in the same message, is refused in such a transaction
     /// (25P02), and the server then doesn't look at the COMMIT behind it.
-    async fn commit(&mut self) -> Result<(), Failure> {
-        self.conn.execute("SELECT; COMMIT").await.map(|_| ()).map_err(classify::failure)
+    async fn commit(&mut self, condition: &str) -> Result<(), Failure> {
+        let commit = AssertSqlSafe(format!("{condition}; COMMIT"));
+        self.conn.execute(commit).await.map(|_| ()).map_err(unchanged::failure)
     }
 
     /// Rolls back and hands the cause on; or says that the connection is lost, where even that

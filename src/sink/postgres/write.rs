@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use sqlx::postgres::PgArguments;
-use sqlx::{Arguments, AssertSqlSafe, PgConnection};
+use sqlx::{Arguments, AssertSqlSafe, Executor, PgConnection};
 
 use crate::config::IdConflict;
 use crate::error::{ErrorClass, Failure};
@@ -15,7 +15,7 @@ use super::bind::{self, Bind};
 use super::classify::failure;
 use super::exact;
 use super::link::Link;
-use super::statement;
+use super::{statement, unchanged};
 
 /// Bytes of one statement's values. The server copies them more than once.
 const MAX_STATEMENT: usize = 256 << 20;
@@ -34,7 +34,7 @@ pub(super) async fn write(
     refuse_too_large(units, MAX_ROW)?;
     link.begin(isolating).await?;
     let result = apply(link.conn(), plan, units).await;
-    link.end(result).await
+    link.end_if(&unchanged::condition(&plan.targets), result).await
 }
 
 /// The same, rolled back.
@@ -76,6 +76,7 @@ async fn probe_statements(conn: &mut PgConnection, plan: &WritePlan) -> Result<(
             .await
             .map_err(failure)?;
     }
+    conn.execute(AssertSqlSafe(unchanged::condition(&plan.targets))).await.map_err(unchanged::failure)?;
     Ok(())
 }
 

@@ -113,7 +113,8 @@ impl Engine for SqliteSession {
         self.usable()
     }
 
-    async fn begin(&mut self) -> Result<(), Failure> {
+    // A changed type changes nothing in silence here: mapping knows only what SQLite itself keeps.
+    async fn begin(&mut self, _plan: &WritePlan) -> Result<(), Failure> {
         // Takes the one write lock at once: a transaction that begins by reading could not wait
         // for it later.
         sqlx::raw_sql("BEGIN IMMEDIATE")

@@ -147,15 +147,15 @@ pub async fn answers(url: &str) -> bool {
 /// Makes a fresh data folder.
 pub fn init(data: &Path) {
     let flavour = Flavour::installed();
-    let top = Path::new("/");
+    let home = data.parent().expect("a folder in another one");
     let mut command = match flavour {
         Flavour::Mariadb => {
-            let mut command = command("mariadb-install-db", top);
+            let mut command = command("mariadb-install-db", home);
             command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
             command
         }
         Flavour::Mysql => {
-            let mut command = command("mysqld", top);
+            let mut command = command("mysqld", home);
             command.arg("--initialize-insecure");
             command
         }
@@ -165,11 +165,13 @@ pub fn init(data: &Path) {
 }
 
 /// A program with nothing of this machine's settings; the option for that has to be the first one.
+/// Its temporary tables are in its own folder: a server that starts removes all that it finds, its
+/// neighbours' as well.
 fn command(name: &str, folder: &Path) -> Command {
     let programs = Programs::of(MYSQL_ROOT);
     let program = programs.find(name, &[]).unwrap_or_else(|| not_installed(name));
     let mut command = programs.command(&program, folder, None);
-    command.arg("--no-defaults");
+    command.arg("--no-defaults").env("TMPDIR", folder);
     if is_root() {
         command.arg("--user=root");
     }

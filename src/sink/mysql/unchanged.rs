@@ -1,0 +1,63 @@
+//! That a table still has the columns that a plan was made for. Where a column's type changes under a
+//! running worker, values are checked against the old one, and the server would round them to the
+//! new one with no more than a note.
+
+use sqlx::mysql::MySqlRow;
+
+use super::{MysqlSession, quote, quote_name, text_at};
+use crate::error::Failure;
+use crate::plan::{Target, WritePlan};
+use crate::sink::values_sql;
+
+impl MysqlSession {
+    /// Begins a transaction. It inserts nothing first, which locks the tables' definitions until it
+    /// ends, and then looks at them: all in one round trip.
+    pub(super) async fn begin_on_unchanged(&mut self, plan: &WritePlan) -> Result<(), Failure> {
+        let mut text = self.begin.clone();
+        let targets = || plan.targets.iter().filter(|target| !target.columns.is_empty());
+        for (nth, target) in targets().enumerate() {
+            let table = quote(&target.table);
+            let lock = values_sql::insert_nothing(target, quote_name, &table, " FROM DUAL WHERE FALSE");
+            text.push_str(&format!("; {lock}; {}", columns(nth, target)));
+        }
+        let rows = self.rows(text).await?;
+        for (nth, target) in targets().enumerate() {
+            if !unchanged(nth, target, &rows)? {
+                return Err(crate::sink::table_changed());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The query for the columns of the `nth` table.
+fn columns(nth: usize, target: &Target) -> String {
+    let schema = target.table.schema.as_deref().map_or_else(|| "DATABASE()".to_owned(), literal);
+    format!(
+        "SELECT '{nth}', COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE FROM information_schema.COLUMNS \
+         WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {}",
+        literal(&target.table.name)
+    )
+}
+
+fn unchanged(nth: usize, target: &Target, rows: &[MySqlRow]) -> Result<bool, Failure> {
+    let nth = nth.to_string();
+    let mut same = 0;
+    for row in rows {
+        let (table, name, sql_type) = (text_at(row, 0)?, text_at(row, 1)?, text_at(row, 2)?);
+        if table.as_deref() != Some(&nth) {
+            continue;
+        }
+        let found = target.columns.iter().find(|column| Some(&column.name) == name.as_ref());
+        let nullable = text_at(row, 3)?.as_deref() == Some("YES");
+        same += usize::from(
+            found.is_some_and(|column| Some(&column.sql_type) == sql_type.as_ref() && column.nullable == nullable),
+        );
+    }
+    Ok(same == target.columns.len())
+}
+
+/// A text as SQL: our sessions' sql_mode leaves the backslash its meaning.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
