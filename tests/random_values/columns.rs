@@ -18,10 +18,8 @@ pub enum Type {
         significant: usize,
         signed: bool,
     },
-    /// `widened`: read back as a float of 64 bits.
     Float {
         bits: u8,
-        widened: bool,
     },
     Bool,
     Text {
@@ -146,8 +144,8 @@ impl Layout {
     pub fn postgres() -> Layout {
         let json = |documents| Type::Json { documents };
         let free = decimal(60, 40);
-        let single = Type::Float { bits: 32, widened: false };
-        let double = Type::Float { bits: 64, widened: false };
+        let single = Type::Float { bits: 32 };
+        let double = Type::Float { bits: 64 };
         let columns = vec![
             ("smallint", signed(16)),
             ("integer", signed(32)),
@@ -205,8 +203,8 @@ impl Layout {
 
     /// `mariadb`: it has types that MySQL doesn't have.
     pub fn mysql(mariadb: bool) -> Layout {
-        let single = Type::Float { bits: 32, widened: true };
-        let double = Type::Float { bits: 64, widened: true };
+        let single = Type::Float { bits: 32 };
+        let double = Type::Float { bits: 64 };
         let few = |whole, scale, significant| Type::Decimal { whole, scale, significant, signed: true };
         let documents = if mariadb { Documents::Shallow } else { Documents::Floats };
         let date_time = |fraction| Type::Timestamp { fraction, zoned: false, years: (1000, 9999) };
@@ -266,7 +264,7 @@ impl Layout {
 
     /// A table as most are, where declarations are hints.
     pub fn sqlite() -> Layout {
-        let double = || Type::Float { bits: 64, widened: false };
+        let double = || Type::Float { bits: 64 };
         let few = |whole, scale, significant| Type::Decimal { whole, scale, significant, signed: true };
         let columns = vec![
             ("INTEGER", signed(64)),
@@ -304,7 +302,7 @@ impl Layout {
         let columns = vec![
             ("INT", signed(64)),
             ("INTEGER", signed(64)),
-            ("REAL", Type::Float { bits: 64, widened: false }),
+            ("REAL", Type::Float { bits: 64 }),
             ("TEXT", text(LONG, Letters::All)),
             ("BLOB", Type::Bytes { max: LONG, fixed: false }),
             ("ANY", Type::Any { numeric: false }),
@@ -357,8 +355,8 @@ impl Layout {
             }
             (Server::Postgres, _) => format!("{name}::text"),
             (Server::Mysql, Type::Bytes { .. }) => format!("HEX({name})"),
-            // FLOAT itself is shown with six digits.
-            (Server::Mysql, Type::Float { .. }) => format!("CAST({name} + 0e0 AS CHAR)"),
+            // As text FLOAT has six digits, and MySQL's DOUBLE at most 22 characters.
+            (Server::Mysql, Type::Float { .. }) => format!("{name} + 0e0"),
             (Server::Mysql, Type::Bool | Type::Int { .. }) => format!("CAST({name} + 0 AS CHAR)"),
             (Server::Mysql, _) => format!("CAST({name} AS CHAR CHARACTER SET utf8mb4)"),
         }

@@ -40,7 +40,7 @@ fn holds(kind: &Type, sent: &Node<'_>, stored: &Stored) -> Option<bool> {
         // NaN, which PostgreSQL takes in the columns whose texts it reads itself.
         Type::Decimal { .. } if *stored == Stored::Text("NaN".into()) => unicode(&sent.value)? == "NaN",
         Type::Int { .. } | Type::Decimal { .. } => sent_number(&sent.value)? == number(stored)?,
-        Type::Float { bits, widened } => float(*bits, *widened, &sent_number(&sent.value)?, stored)?,
+        Type::Float { bits } => float(*bits, &sent_number(&sent.value)?, stored)?,
         Type::Bool => truth(&sent.value)? == stored_truth(stored)?,
         Type::Text { .. } => *stored == Stored::Text(text(sent)?),
         Type::Bytes { .. } => unicode(&sent.value)?.as_bytes() == bytes(stored)?,
@@ -93,12 +93,8 @@ fn number(stored: &Stored) -> Option<Decimal> {
 
 /// Whether the column shows the number that was sent: the shortest that reads back as the same
 /// float. Where the float itself was read, and not its text, either of two such numbers will do.
-fn float(bits: u8, widened: bool, sent: &Decimal, stored: &Stored) -> Option<bool> {
-    let float: f64 = match stored {
-        Stored::Text(digits) if widened => digits.parse().ok()?,
-        Stored::Real(float) => *float,
-        stored => return Some(*sent == number(stored)?),
-    };
+fn float(bits: u8, sent: &Decimal, stored: &Stored) -> Option<bool> {
+    let Stored::Real(float) = *stored else { return Some(*sent == number(stored)?) };
     let number = sent.scientific();
     let (shown, same) = if bits == 32 {
         (format!("{:e}", float as f32), number.parse() == Ok(float as f32))

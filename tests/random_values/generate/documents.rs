@@ -36,6 +36,8 @@ fn document(rng: &mut Rng, depth: usize, shape: &Shape) -> String {
 
 fn number(rng: &mut Rng, shape: &Shape) -> String {
     let number = match rng.below(3) {
+        // Spelled with an exponent it would be a float.
+        0 if shape.floats => rng.between(i64::MIN.into(), u64::MAX.into()).to_string(),
         0 => numbers::whole(rng, i64::MIN.into(), i64::MAX.into()),
         1 => numbers::float(rng, 64),
         _ if shape.floats => numbers::whole(rng, -1_000_000, 1_000_000),
