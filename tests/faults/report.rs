@@ -133,6 +133,10 @@ fn file() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/FAULTS.md")
 }
 
+fn readme() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md")
+}
+
 /// The lines of the file by their keys.
 fn lines(text: &str) -> BTreeMap<String, Cells> {
     let rows = text
@@ -155,14 +159,28 @@ pub fn write(line: &Line) {
     let mut lines = lines(&std::fs::read_to_string(file()).unwrap_or_default());
     let cells = cells(line);
     lines.insert(cells[..4].join(" "), cells);
-    std::fs::write(file(), render(&lines)).expect("tests/FAULTS.md can be written");
+    save(&lines);
+}
+
+/// The file, and its summary in a line of the README's.
+fn save(lines: &BTreeMap<String, Cells>) {
+    std::fs::write(file(), render(lines)).expect("tests/FAULTS.md can be written");
+    let text = std::fs::read_to_string(readme()).expect("a README");
+    let summary = summary(lines);
+    let new = |line: &str| if is_summary(line) { summary.clone() } else { line.to_owned() };
+    let text: String = text.lines().map(|line| new(line) + "\n").collect();
+    std::fs::write(readme(), text).expect("README.md can be written");
+}
+
+fn is_summary(line: &str) -> bool {
+    line.starts_with("**") && line.contains(" faults, ")
 }
 
 /// A run that didn't come to its end has no line any more.
 pub fn remove(key: &str) {
     let mut lines = lines(&std::fs::read_to_string(file()).unwrap_or_default());
     lines.remove(key);
-    std::fs::write(file(), render(&lines)).expect("tests/FAULTS.md can be written");
+    save(&lines);
 }
 
 fn cells(line: &Line) -> Cells {
@@ -212,14 +230,17 @@ confirms, some of them twice, some bad. The waits between attempts are 50 ms to 
   than a second's messages were waiting
 ";
 
-fn render(lines: &BTreeMap<String, Cells>) -> String {
-    let keys = || all().flat_map(|fault| fault.runs().into_iter().map(move |run| (fault, key(fault, run))));
+fn keys() -> impl Iterator<Item = (&'static Fault, String)> {
+    all().flat_map(|fault| fault.runs().into_iter().map(move |run| (fault, key(fault, run))))
+}
+
+fn summary(lines: &BTreeMap<String, Cells>) -> String {
     let there: Vec<&Cells> = keys().filter_map(|(_, key)| lines.get(&key)).collect();
     let sum = |at: usize| there.iter().filter_map(|cells| cells[at].parse::<u64>().ok()).sum::<u64>();
     let faults = all().filter(|fault| there.iter().any(|cells| cells[0] == fault.name)).count();
-    let mut text = format!(
-        "{INTRODUCTION}\n**{faults} faults, {} runs, {} messages: {} lost, {} duplicates, {} wrong, \
-         {} wrongly dead-lettered, {} acked early.**\n",
+    format!(
+        "**{faults} faults, {} runs, {} messages: {} lost, {} duplicates, {} wrong, \
+         {} wrongly dead-lettered, {} acked early.**",
         there.len(),
         thousands(sum(4)),
         sum(5),
@@ -227,7 +248,11 @@ fn render(lines: &BTreeMap<String, Cells>) -> String {
         sum(7),
         sum(8),
         sum(9)
-    );
+    )
+}
+
+fn render(lines: &BTreeMap<String, Cells>) -> String {
+    let mut text = format!("{INTRODUCTION}\n{}\n", summary(lines));
     let mut group = None;
     for fault in all() {
         if group != Some(fault.group) {
@@ -285,6 +310,14 @@ fn no_line_shows_damage() {
             assert_eq!(cells[at], "0", "tests/FAULTS.md, {key}: {}", HEADS[at]);
         }
     }
+}
+
+#[test]
+fn the_readme_shows_the_summary() {
+    let lines = lines(&std::fs::read_to_string(file()).unwrap_or_default());
+    let text = std::fs::read_to_string(readme()).expect("a README");
+    let shown: Vec<&str> = text.lines().filter(|line| is_summary(line)).collect();
+    assert_eq!(shown, [summary(&lines)], "README.md; ./tests/faults.sh writes that line");
 }
 
 #[test]
