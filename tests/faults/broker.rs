@@ -149,6 +149,17 @@ pub(super) async fn logs_again(scene: &mut Scene, text: &str, before: usize) {
     scene.until(&format!("it logs {text:?} again"), async |scene| logged(scene, text) > before).await;
 }
 
+/// With the producer paused: waits until nothing is left in the queue, ready or unacked.
+pub(super) async fn settled(scene: &mut Scene) {
+    let seen = scene.sampler.found().samples;
+    let empty = async |scene: &Scene| {
+        let found = scene.sampler.found();
+        // The first one may have been under way when this was asked.
+        found.samples >= seen + 2 && found.depth == 0
+    };
+    scene.until("all is settled", empty).await;
+}
+
 pub(super) fn dead(scene: &Scene) -> String {
     format!("{}.dead", scene.queue)
 }
@@ -273,7 +284,7 @@ async fn alarm(scene: &mut Scene, on: [&str; 2], off: [&str; 2]) {
     // Some letters first, so that the connections on which they go are there.
     scene.publish((0..BAD).map(|n| Order::bad(1_000_000 + n, scene.run.server)).collect()).await;
     scene.producer.pause().await;
-    scene.until("all is settled", async |scene| scene.sampler.found().depth == 0).await;
+    settled(scene).await;
     let jam = Jam::on(scene).await;
     // Of the kind that the database refuses: others need none for their letters.
     let bad = (0..BAD).map(|n| Order::bad(2_000_003 + 4 * n, scene.run.server));

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::books::Order;
-use super::broker::{Jam, QUICK, numbered};
+use super::broker::{Jam, QUICK, numbered, settled};
 use super::message::memory;
 use super::scene::Scene;
 use super::{Fault, Group, SHARED, Setting};
@@ -152,10 +152,12 @@ fn open_files(scene: &mut Scene) -> (usize, usize) {
 
 /// The median of ten seconds under the usual load.
 async fn quiet(scene: &mut Scene) -> Quiet {
-    scene.until("no backlog is left", async |scene| scene.sampler.found().depth < 100).await;
+    scene.producer.pause().await;
+    settled(scene).await;
     // Each consumer has a connection for dead letters since its last bad one, and after a fault none.
     scene.publish((0..200).map(|n| Order::bad(3_000_000 + n, scene.run.server)).collect()).await;
-    scene.until("they are settled", async |scene| scene.sampler.found().depth < 100).await;
+    settled(scene).await;
+    scene.producer.resume();
     let (mut memories, mut files, mut sockets) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..40 {
         tokio::time::sleep(Duration::from_millis(250)).await;

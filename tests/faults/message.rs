@@ -1,15 +1,12 @@
 //! What producers send.
 
-use std::process::Command;
-
 use super::books::{Expected, Order};
-use super::broker::{dead, numbered};
+use super::broker::{dead, numbered, settled};
 use super::producer::Mix;
 use super::scene::Scene;
 use super::{Fault, Group, OneFault, SHARED, Setting};
 use crate::main_job::orders::{self, Cause};
 use crate::support::database::Server;
-use crate::support::worker::Worker;
 
 const fn fault(name: &'static str, about: &'static str, setting: Setting, run: OneFault) -> Fault {
     Fault { name, group: Group::Message, about, databases: &Server::ALL, long: false, setting, run }
@@ -54,13 +51,13 @@ pub const FAULTS: &[Fault] = &[
     ),
     fault(
         "large-bodies",
-        "60 bodies of 16 MiB, and no more than 512 MiB of memory for the worker's data.",
+        "60 bodies of 16 MiB; the worker has less than 512 MiB in memory all the while.",
         SHARED,
         |scene| Box::pin(large_bodies(scene, 60)),
     ),
     long(fault(
         "large-bodies-500",
-        "500 bodies of 16 MiB, and no more than 512 MiB of memory for the worker's data.",
+        "500 bodies of 16 MiB; the worker has less than 512 MiB in memory all the while.",
         SHARED,
         |scene| Box::pin(large_bodies(scene, 500)),
     )),
@@ -98,7 +95,10 @@ async fn every_other_bad(scene: &mut Scene) {
 
 async fn one_in_10000(scene: &mut Scene) {
     scene.producer.set(Mix { portion: 40, bad_every: 10_000, twice_every: 23 });
-    scene.flowing(16_000).await;
+    // Two of them, after 5,000 and after 15,000.
+    for _ in 0..16 {
+        scene.flowing(1_000).await;
+    }
     scene.producer.set(Mix::USUAL);
     scene.mended().await;
     never_stopped(scene);
@@ -252,27 +252,38 @@ pub(super) fn memory(scene: &mut Scene, name: &str) -> u64 {
 }
 
 async fn large_bodies(scene: &mut Scene, count: usize) {
+    const BACKLOG: usize = 56;
+    scene.producer.pause().await;
+    settled(scene).await;
     scene.stop_worker().await;
-    // What a worker allocates, of which it may use less: a limit that the kernel keeps.
-    let mut limited = Command::new("sh");
-    limited.args(["-c", "ulimit -d 524288 && exec \"$@\"", "sh", Worker::program(), "run"]);
-    scene.start_program(limited);
     for first in (0..count).step_by(4) {
         let server = scene.run.server;
         scene.publish((first..count.min(first + 4)).map(|n| large(n, server)).collect()).await;
-        // A backlog, but none that fills the broker's disk.
-        let behind = |first: usize| first.saturating_sub(56);
-        scene
-            .until("not too many wait", async |scene| {
-                behind(first) == 0 || scene.written_like("large-").await >= behind(first)
-            })
-            .await;
+        if first + 4 < BACKLOG.min(count) {
+            continue;
+        }
+        if scene.workers.is_empty() {
+            // It finds a backlog, but none that fills the broker's disk.
+            scene.start_worker();
+        }
+        if first >= count / 2 {
+            // Small ones between them.
+            scene.producer.resume();
+        }
+        wait_for_large(scene, (first + 4).saturating_sub(BACKLOG)).await;
     }
-    scene.until("all are written", async |scene| scene.written_like("large-").await == count).await;
+    for written in (0..=count).step_by(4) {
+        wait_for_large(scene, written).await;
+    }
     scene.mended().await;
     let most = memory(scene, "VmHWM");
     assert!(most < 512 * 1024, "{most} KiB");
     scene.remark = format!("at most {} MiB in memory", most / 1024);
+}
+
+async fn wait_for_large(scene: &mut Scene, count: usize) {
+    let written = async |scene: &Scene| scene.written_like("large-").await >= count;
+    scene.until(&format!("{count} large ones are written"), written).await;
 }
 
 async fn million_ids(scene: &mut Scene) {

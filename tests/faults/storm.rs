@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::books::{Expected, Order};
-use super::broker::{dead, says};
+use super::broker::{dead, says, settled};
 use super::message::letters;
 use super::scene::Scene;
 use super::{Fault, Group, OneFault, SHARED};
@@ -92,7 +92,7 @@ async fn resume(scene: &mut Scene, more: &[&str]) {
 /// As an operator does when the table is right again: the good ones go back into the queue.
 async fn replay(scene: &mut Scene) {
     scene.producer.pause().await;
-    scene.until("all is settled", async |scene| scene.sampler.found().depth == 0).await;
+    settled(scene).await;
     scene.sampler.pause();
     let broker = scene.connect().await;
     let letters = broker.drain(&dead(scene)).await;
@@ -134,7 +134,7 @@ async fn table_changed(scene: &mut Scene) {
 async fn dead_lettered(scene: &mut Scene) {
     const BAD: usize = 2_000;
     scene.producer.pause().await;
-    scene.until("all is settled", async |scene| scene.sampler.found().depth == 0).await;
+    settled(scene).await;
     let before = letters(scene).await;
     let cause = Cause { class: "mapping", code: "required", column: Some("customer") };
     let bad = |n: usize| {
