@@ -177,9 +177,9 @@ pub fn is_table_changed(failure: &Failure) -> bool {
 
 const TABLE_CHANGED: &str = "table_changed";
 
-/// What [`is_table_changed`] recognises.
-fn table_changed() -> Failure {
-    let message = "the table was changed while messages were on their way into it; it is looked at anew";
+/// What [`is_table_changed`] recognises. `what` is a column or a table, as far as known.
+fn table_changed(what: &str) -> Failure {
+    let message = format!("{what} was changed while messages were on their way into it; the table is looked at anew");
     Failure::new(crate::error::ErrorClass::SinkMisconfigured, TABLE_CHANGED, message)
 }
 

@@ -15,7 +15,7 @@ use rabbit_sink::catalogue::Kind;
 use rabbit_sink::config::{DatabaseKind, Secret};
 use rabbit_sink::error::ErrorClass;
 use rabbit_sink::message::{Cell, Unit};
-use rabbit_sink::plan::Deduplication;
+use rabbit_sink::plan::{Deduplication, WritePlan};
 use rabbit_sink::sink::{self};
 use sink_cases::*;
 
@@ -281,6 +281,33 @@ async fn a_killed_connection_is_unavailable() {
         let failure = write(&mut *session, &plan, &[unit("", "", vec![Cell::Int(1)])]).await.unwrap_err();
         assert_eq!(failure.class, ErrorClass::SinkUnavailable, "{failure}");
         assert_eq!(db.count("t").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_ends_with_the_columns_that_it_was_made_for() {
+    fresh(|db| async move {
+        db.run(r"CREATE TABLE t (id INT UNIQUE, `it's \ a` DECIMAL(9,2), rest INT)").await;
+        let mut session = db.session().await;
+        let value = || vec![Cell::Int(1), text("1.2")];
+        for (nth, change) in
+            ["DECIMAL(9,1)", "DECIMAL(9,2)", "DECIMAL(9,2) NOT NULL", "DECIMAL(9,2)"].iter().enumerate()
+        {
+            let plan = db.plan("t", &["id", r"it's \ a"], db.ledger("orders").await).await;
+            let by_column = WritePlan { deduplication: Deduplication::Column(0), ..plan.clone() };
+            // Another column is nobody's business.
+            db.run("ALTER TABLE t DROP rest; ALTER TABLE t ADD rest INT").await;
+            write(&mut *session, &plan, &[unit(&format!("before {nth}"), "", value())]).await.unwrap();
+            db.run(&format!(r"DELETE FROM t; ALTER TABLE t MODIFY `it's \ a` {change}")).await;
+            for plan in [&plan, &by_column] {
+                let units = [unit(&format!("after {nth}"), "", value())];
+                let failure = write(&mut *session, plan, &units).await.unwrap_err();
+                assert!(sink::is_table_changed(&failure), "{change}: {failure}");
+                assert!(sink::is_table_changed(&session.probe_write(plan).await.unwrap_err()), "{change}");
+            }
+            assert_eq!(db.count("t").await, 0, "{change}");
+        }
     })
     .await;
 }

@@ -12,7 +12,7 @@ use rabbit_sink::catalogue::Kind;
 use rabbit_sink::config::{DatabaseKind, Secret};
 use rabbit_sink::error::ErrorClass;
 use rabbit_sink::message::{Cell, Unit};
-use rabbit_sink::plan::Deduplication;
+use rabbit_sink::plan::{Deduplication, WritePlan};
 use rabbit_sink::sink::{self};
 use sink_cases::*;
 
@@ -221,6 +221,30 @@ async fn constraints_name_their_columns() {
     let failure = write(&mut *session, &plan, &[unit("m", "", vec![bytes(b"x")])]).await;
     let failure = assert_failure(failure, ErrorClass::RowRejected, "SQLITE_CONSTRAINT_DATATYPE");
     assert_eq!(failure.column.as_deref(), Some("i"));
+}
+
+#[tokio::test]
+async fn a_plan_ends_with_the_columns_that_it_was_made_for() {
+    let file = fresh();
+    let db = &file.db;
+    let mut session = db.session().await;
+    db.run(r#"CREATE TABLE t (id INTEGER PRIMARY KEY, "it's" DECIMAL(9,2), rest INT)"#).await;
+    let value = || vec![Cell::Int(1), text("1.2")];
+    for (nth, kind) in ["DECIMAL(9,1)", "TEXT", "TEXT NOT NULL", "DECIMAL(9,2)"].iter().enumerate() {
+        let plan = db.plan("T", &["id", "it's"], db.ledger("orders").await).await;
+        let by_column = WritePlan { deduplication: Deduplication::Column(0), ..plan.clone() };
+        // Another column is nobody's business.
+        db.run("ALTER TABLE t DROP rest; ALTER TABLE t ADD rest INT").await;
+        write(&mut *session, &plan, &[unit(&format!("before {nth}"), "", value())]).await.unwrap();
+        db.run(&format!(r#"DROP TABLE t; CREATE TABLE t (id INTEGER PRIMARY KEY, "it's" {kind}, rest INT)"#)).await;
+        for plan in [&plan, &by_column] {
+            let units = [unit(&format!("after {nth}"), "", value())];
+            let failure = write(&mut *session, plan, &units).await.unwrap_err();
+            assert!(sink::is_table_changed(&failure), "{kind}: {failure}");
+            assert!(sink::is_table_changed(&session.probe_write(plan).await.unwrap_err()), "{kind}");
+        }
+        assert_eq!(db.count("t").await, 0, "{kind}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

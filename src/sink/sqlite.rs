@@ -20,6 +20,7 @@ mod classify;
 mod describe;
 mod kinds;
 mod ledger;
+mod unchanged;
 mod write;
 
 /// A connection's page cache, at most.

@@ -151,13 +151,13 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "scale-narrowed",
         "A decimal column loses a digit, which the database would round away in silence.",
-        SERVERS,
+        &Server::ALL,
         |scene| Box::pin(setup::scale_narrowed(scene)),
     ),
     fault(
         "type-changed",
         "A decimal column becomes an integer, which the database would round to in silence.",
-        SERVERS,
+        &Server::ALL,
         |scene| Box::pin(setup::type_changed(scene)),
     ),
     fault("link-reset", "All connections are reset at ten random moments.", SERVERS, |scene| {

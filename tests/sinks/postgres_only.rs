@@ -10,7 +10,7 @@ use rabbit_sink::config::Secret;
 use rabbit_sink::error::ErrorClass;
 use rabbit_sink::message::{Cell, Unit};
 use rabbit_sink::plan::{Deduplication, WritePlan};
-use rabbit_sink::sink::Session;
+use rabbit_sink::sink::{Session, is_table_changed};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 
@@ -365,17 +365,26 @@ tests! {
         assert_eq!((failure.class, failure.code.as_ref()), (ErrorClass::SinkMisconfigured, "42809"));
     }.boxed();
 
-    a_session_outlives_changes_of_its_table: |world| async {
-        world.execute("CREATE TABLE orders (id int UNIQUE, note varchar(3))").await;
+    a_plan_ends_with_the_columns_that_it_was_made_for: |world| async {
+        world.execute(r#"CREATE DOMAIN label AS varchar(9); CREATE DOMAIN tag AS label NOT NULL;
+            CREATE TABLE orders (id int UNIQUE, "it's \ a" numeric(9,2), tag tag, rest text)"#).await;
         let mut session = world.session().await;
-        let plan = world.ledger_plan(session.as_mut(), "orders", &["id", "note"]).await;
-        let by_column = WritePlan { deduplication: Deduplication::Column(0), ..plan.clone() };
-        write(session.as_mut(), &plan, &row("a", vec![Cell::Int(1), text("abc")])).await.unwrap();
-        write(session.as_mut(), &by_column, &row("b", vec![Cell::Int(2), text("abc")])).await.unwrap();
-        world.execute("ALTER TABLE orders ALTER id TYPE bigint, ALTER note TYPE text, ADD more int DEFAULT 1").await;
-        write(session.as_mut(), &plan, &row("c", vec![Cell::Int(1 << 40), text("abcd")])).await.unwrap();
-        write(session.as_mut(), &by_column, &row("d", vec![Cell::Int(3), text("abcd")])).await.unwrap();
-        assert_eq!(world.count("orders").await, 4);
+        let columns = ["id", r"it's \ a", "tag"];
+        let value = || vec![Cell::Int(1), text("1.2"), text("t")];
+        for (nth, change) in ["TYPE numeric(9,1)", "TYPE numeric(9,2)", "SET NOT NULL", "DROP NOT NULL"].iter().enumerate() {
+            let plan = world.ledger_plan(session.as_mut(), "orders", &columns).await;
+            let by_column = WritePlan { deduplication: Deduplication::Column(0), ..plan.clone() };
+            // Another column is nobody's business.
+            world.execute("ALTER TABLE orders DROP rest; ALTER TABLE orders ADD rest int").await;
+            write(session.as_mut(), &plan, &row(&format!("before {nth}"), value())).await.unwrap();
+            world.execute(&format!(r#"DELETE FROM orders; ALTER TABLE orders ALTER "it's \ a" {change}"#)).await;
+            for plan in [&plan, &by_column] {
+                let failure = write(session.as_mut(), plan, &row(&format!("after {nth}"), value())).await.unwrap_err();
+                assert!(is_table_changed(&failure), "{change}: {failure}");
+                assert!(is_table_changed(&session.probe_write(plan).await.unwrap_err()), "{change}");
+            }
+            assert_eq!(world.count("orders").await, 0, "{change}");
+        }
     }.boxed();
 
     // What the commit of a write leans on: the driver alone takes the ROLLBACK for success.

@@ -5,6 +5,7 @@
 use sqlx::mysql::MySqlRow;
 
 use super::{MysqlSession, quote, quote_name, text_at};
+use crate::catalogue::Column;
 use crate::error::Failure;
 use crate::plan::{Target, WritePlan};
 use crate::sink::values_sql;
@@ -22,8 +23,8 @@ impl MysqlSession {
         }
         let rows = self.rows(text).await?;
         for (nth, target) in targets().enumerate() {
-            if !unchanged(nth, target, &rows)? {
-                return Err(crate::sink::table_changed());
+            if let Some(column) = changed(nth, target, &rows)? {
+                return Err(crate::sink::table_changed(&format!("column {} of {}", column.name, target.table)));
             }
         }
         Ok(())
@@ -40,21 +41,21 @@ fn columns(nth: usize, target: &Target) -> String {
     )
 }
 
-fn unchanged(nth: usize, target: &Target, rows: &[MySqlRow]) -> Result<bool, Failure> {
+/// A column that is gone or isn't what the plan knows.
+fn changed<'a>(nth: usize, target: &'a Target, rows: &[MySqlRow]) -> Result<Option<&'a Column>, Failure> {
     let nth = nth.to_string();
-    let mut same = 0;
+    let mut missing: Vec<&Column> = target.columns.iter().collect();
     for row in rows {
         let (table, name, sql_type) = (text_at(row, 0)?, text_at(row, 1)?, text_at(row, 2)?);
-        if table.as_deref() != Some(&nth) {
-            continue;
-        }
-        let found = target.columns.iter().find(|column| Some(&column.name) == name.as_ref());
         let nullable = text_at(row, 3)?.as_deref() == Some("YES");
-        same += usize::from(
-            found.is_some_and(|column| Some(&column.sql_type) == sql_type.as_ref() && column.nullable == nullable),
-        );
+        if table.as_deref() == Some(&nth) {
+            missing.retain(|column| {
+                let same = Some(&column.sql_type) == sql_type.as_ref() && column.nullable == nullable;
+                Some(&column.name) != name.as_ref() || !same
+            });
+        }
     }
-    Ok(same == target.columns.len())
+    Ok(missing.first().copied())
 }
 
 /// A text as SQL: our sessions' sql_mode leaves the backslash its meaning.

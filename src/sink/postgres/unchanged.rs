@@ -60,5 +60,5 @@ pub(super) fn failure(error: Error) -> Failure {
     if failure.code != "22P02" || !failure.detail.reveal().contains(MARK) {
         return failure;
     }
-    crate::sink::table_changed()
+    crate::sink::table_changed("the table")
 }

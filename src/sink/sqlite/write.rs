@@ -49,7 +49,10 @@ impl SqliteSession {
             statements.push_str(&values_sql::insert_nothing(target, quote_name, &table, " WHERE 0;\n"));
         }
         statements.push_str("ROLLBACK");
-        self.transact(statements).await
+        self.transact(statements).await?;
+        self.begin(plan).await?;
+        self.rollback().await;
+        Ok(())
     }
 
     /// A file that can't be rolled back must not be written to again.
@@ -113,15 +116,12 @@ impl Engine for SqliteSession {
         self.usable()
     }
 
-    // A changed type changes nothing in silence here: mapping knows only what SQLite itself keeps.
-    async fn begin(&mut self, _plan: &WritePlan) -> Result<(), Failure> {
-        // Takes the one write lock at once: a transaction that begins by reading could not wait
-        // for it later.
-        sqlx::raw_sql("BEGIN IMMEDIATE")
-            .execute(&mut self.connection)
-            .await
-            .map_err(|error| classify::failure(error, &[]))?;
-        Ok(())
+    async fn begin(&mut self, plan: &WritePlan) -> Result<(), Failure> {
+        let begun = self.begin_on_unchanged(plan).await;
+        if begun.is_err() {
+            self.rollback().await;
+        }
+        begun
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {

@@ -178,17 +178,8 @@ fn fraction(n: usize) -> (String, String) {
     (format!("fraction-{n}"), body)
 }
 
-/// The column `amount` becomes this type, in which some orders can't be kept as they were sent.
-async fn amount_changed(scene: &mut Scene, to: &str, back: &str) {
-    quiet(scene).await;
-    let server = scene.run.server;
-    let alter = |to: &str| match server {
-        Server::Postgres => format!("ALTER TABLE orders ALTER COLUMN amount TYPE {to}"),
-        _ => format!("ALTER TABLE orders MODIFY amount {to} NOT NULL"),
-    };
-    // What is there mustn't be rounded either.
-    at_once(scene, "orders", &format!("ALTER TABLE orders ADD COLUMN kept {back}")).await;
-    at_once(scene, "orders", &format!("UPDATE orders SET kept = amount; {}", alter(to))).await;
+/// Among others, orders whose amount the column can't keep for now.
+async fn publish_fractions(scene: &mut Scene) {
     let mut among: Vec<Order> = (1..21).map(fine).collect();
     for n in 0..5 {
         let (id, body) = fraction(n);
@@ -196,6 +187,34 @@ async fn amount_changed(scene: &mut Scene, to: &str, back: &str) {
         among.insert(4 * n, Order::new(&id, body, Expected::Dead(Some(cause))));
     }
     settle(scene, among).await;
+}
+
+/// The column `amount` becomes this type, in which some orders can't be kept as they were sent.
+async fn amount_changed(scene: &mut Scene, to: &str, back: &str) {
+    quiet(scene).await;
+    let server = scene.run.server;
+    if server == Server::Sqlite {
+        // SQLite rounds nothing, and changes no column of a table.
+        let rebuild = |to: &str| {
+            let create = table(server, "fresh").replace("amount decimal(12,2)", &format!("amount {to}"));
+            format!(
+                "{create}; INSERT INTO fresh SELECT * FROM orders; DROP TABLE orders; ALTER TABLE fresh RENAME TO orders"
+            )
+        };
+        at_once(scene, "", &rebuild(to)).await;
+        publish_fractions(scene).await;
+        at_once(scene, "", &rebuild(back)).await;
+        scene.producer.resume();
+        return scene.mended().await;
+    }
+    let alter = |to: &str| match server {
+        Server::Postgres => format!("ALTER TABLE orders ALTER COLUMN amount TYPE {to}"),
+        _ => format!("ALTER TABLE orders MODIFY amount {to} NOT NULL"),
+    };
+    // What is there mustn't be rounded either.
+    at_once(scene, "orders", &format!("ALTER TABLE orders ADD COLUMN kept {back}")).await;
+    at_once(scene, "orders", &format!("UPDATE orders SET kept = amount; {}", alter(to))).await;
+    publish_fractions(scene).await;
     let restore = "UPDATE orders SET amount = kept WHERE kept IS NOT NULL; ALTER TABLE orders DROP COLUMN kept";
     at_once(scene, "orders", &format!("{}; {restore}", alter(back))).await;
     scene.producer.resume();
