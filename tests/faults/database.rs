@@ -37,6 +37,7 @@ const fn with(fault: Fault, setting: Setting) -> Fault {
     Fault { setting, ..fault }
 }
 
+/// Takes long, or has a near twin among those that the tests select.
 const fn long(fault: Fault) -> Fault {
     Fault { long: true, ..fault }
 }
@@ -45,9 +46,9 @@ pub const FAULTS: &[Fault] = &[
     own(fault("database-stopped", "The server is stopped and started again.", SERVERS, |scene| {
         Box::pin(outage::stopped(scene))
     })),
-    own(fault("database-killed", "The server is killed with `kill -9` and started again.", SERVERS, |scene| {
+    long(own(fault("database-killed", "The server is killed with `kill -9` and started again.", SERVERS, |scene| {
         Box::pin(outage::killed(scene))
-    })),
+    }))),
     with(
         fault(
             "database-recovering",
@@ -72,7 +73,7 @@ pub const FAULTS: &[Fault] = &[
         SERVERS,
         |scene| Box::pin(outage::frozen(scene)),
     ))),
-    with(
+    long(with(
         fault(
             "connection-limit",
             "Somebody else has taken all of the server's connections when the worker needs one.",
@@ -80,7 +81,7 @@ pub const FAULTS: &[Fault] = &[
             |scene| Box::pin(outage::connection_limit(scene)),
         ),
         outage::FEW_CONNECTIONS,
-    ),
+    )),
     long(own(fault(
         "disk-full",
         "The file system that the table lies on, of 8 MiB, is full (needs root: tmpfs).",
@@ -108,9 +109,9 @@ pub const FAULTS: &[Fault] = &[
         SERVERS,
         |scene| Box::pin(transactions::commit_answer_lost(scene)),
     ),
-    fault("commit-request-lost", "The connection is cut before COMMIT arrives, five times.", SERVERS, |scene| {
+    long(fault("commit-request-lost", "The connection is cut before COMMIT arrives, five times.", SERVERS, |scene| {
         Box::pin(transactions::commit_request_lost(scene))
-    }),
+    })),
     long(fault(
         "commit-answer-held",
         "COMMIT is done and its answer never comes, on a connection that stays open.",
@@ -120,9 +121,9 @@ pub const FAULTS: &[Fault] = &[
     own(fault("password-changed", "The login's password is changed, and changed back.", SERVERS, |scene| {
         Box::pin(setup::password_changed(scene))
     })),
-    own(fault("privilege-revoked", "The privilege to insert is revoked and granted again.", SERVERS, |scene| {
+    long(own(fault("privilege-revoked", "The privilege to insert is revoked and granted again.", SERVERS, |scene| {
         Box::pin(setup::privilege_revoked(scene))
-    })),
+    }))),
     fault("table-dropped", "The table is dropped, and created again from a copy.", &Server::ALL, |scene| {
         Box::pin(setup::table_dropped(scene))
     }),
@@ -142,18 +143,18 @@ pub const FAULTS: &[Fault] = &[
         ),
         setup::NO_REPEATS,
     ),
-    fault(
+    long(fault(
         "column-narrowed",
         "A text column becomes too short for some rows, which are dead-lettered.",
         SERVERS,
         |scene| Box::pin(setup::column_narrowed(scene)),
-    ),
-    fault(
+    )),
+    long(fault(
         "scale-narrowed",
         "A decimal column loses a digit, which the database would round away in silence.",
         &Server::ALL,
         |scene| Box::pin(setup::scale_narrowed(scene)),
-    ),
+    )),
     fault(
         "type-changed",
         "A decimal column becomes an integer, which the database would round to in silence.",
@@ -173,8 +174,10 @@ pub const FAULTS: &[Fault] = &[
     long(fault("link-mute", "What the database answers vanishes, the other direction works.", SERVERS, |scene| {
         Box::pin(link::mute(scene))
     })),
-    fault("link-slow", "Each packet takes 200 ms in each direction.", SERVERS, |scene| Box::pin(link::slow(scene))),
-    fault("link-narrow", "Each connection gets 24 kB a second.", SERVERS, |scene| Box::pin(link::narrow(scene))),
+    long(fault("link-slow", "Each packet takes 60 ms in each direction.", SERVERS, |scene| {
+        Box::pin(link::slow(scene))
+    })),
+    long(fault("link-narrow", "Each connection gets 24 kB a second.", SERVERS, |scene| Box::pin(link::narrow(scene)))),
     with(
         fault(
             "row-above-packet-limit",

