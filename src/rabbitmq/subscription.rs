@@ -13,7 +13,7 @@ use lapin::types::{FieldTable, ShortString};
 
 use super::connection::{BrokerVersion, CLOSE_TIMEOUT, Connection};
 use super::convert::{self, short};
-use super::failure::{answer, failed};
+use super::failure::{ANSWER_TIMEOUT, answer, failed};
 use super::{Source, SourceEvent};
 use crate::error::{ErrorClass, Failure};
 use crate::message::Delivery;
@@ -187,7 +187,9 @@ impl Subscription {
         if !self.channel.status().connected() {
             return;
         }
-        match tokio::time::timeout(CLOSE_TIMEOUT, self.channel.close(200, "OK".into())).await {
+        // Its answer says that the broker has read all acks before it. A process that ends earlier takes
+        // with it what the broker hasn't read: messages that are done would come back.
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.channel.close(200, "OK".into())).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(queue = %self.queue, %error, "the channel was closed already"),
             Err(_) => tracing::debug!(queue = %self.queue, "the broker didn't answer channel.close"),
