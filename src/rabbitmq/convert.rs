@@ -16,13 +16,22 @@ pub(super) fn delivery(from: lapin::message::Delivery) -> Delivery {
 /// The envelope of a delivery.
 pub(super) fn envelope(from: lapin::message::Delivery) -> Envelope {
     Envelope {
-        body: Bytes::from(from.data),
+        body: body(from.data),
         exchange: from.exchange.into(),
         routing_key: from.routing_key.into(),
         redelivered: from.redelivered,
         headers: from.properties.headers().as_ref().map(headers).unwrap_or_default(),
         properties: properties(&from.properties),
     }
+}
+
+/// The library puts a body of several frames together in a vector that doubles: up to half of it may
+/// be empty, which would stay so for as long as the delivery is unsettled.
+fn body(mut data: Vec<u8>) -> Bytes {
+    if data.capacity() - data.len() > data.len() / 8 {
+        data.shrink_to_fit();
+    }
+    Bytes::from(data)
 }
 
 fn properties(from: &BasicProperties) -> Properties {
@@ -236,6 +245,16 @@ mod tests {
         let mut headers = Headers::default();
         headers.set_text(&"n".repeat(256), "v");
         assert_eq!(to_properties(&Properties::default(), &headers).unwrap_err().code, "too_long");
+    }
+
+    #[test]
+    fn a_body_of_many_frames_takes_no_more_memory_than_it_has_bytes() {
+        let mut data = Vec::with_capacity(32 << 20);
+        data.resize(17 << 20, 0);
+        let body = super::body(data);
+        assert_eq!(body.len(), 17 << 20);
+        let back: Vec<u8> = body.into();
+        assert_eq!(back.capacity(), 17 << 20);
     }
 
     #[test]

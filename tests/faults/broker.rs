@@ -68,7 +68,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "consumer-timeout",
         "The database hangs for longer than the broker waits for an ack: it closes the channels.",
-        Setting { own_broker: Some(&["consumer_timeout = 2000", "channel_tick_interval = 500"]), ..SHARED },
+        Setting { own_broker: Some(&["consumer_timeout = 2000"]), ..SHARED },
         |scene| Box::pin(consumer_timeout(scene)),
     ),
     fault(
@@ -77,9 +77,12 @@ pub const FAULTS: &[Fault] = &[
         Setting { retry: "hold = \"2s\"", ..SHARED },
         |scene| Box::pin(delivery_limit(scene)),
     ),
-    fault("dead-letter-queue-full", "The dead-letter queue takes no more (`reject-publish`).", SHARED, |scene| {
-        Box::pin(dead_letter_queue_full(scene))
-    }),
+    fault(
+        "dead-letter-queue-full",
+        "The dead-letter queue takes no more (`reject-publish`), until there is room again.",
+        Setting { mix: GOOD_ONLY, ..SHARED },
+        |scene| Box::pin(dead_letter_queue_full(scene)),
+    ),
     fault(
         "dead-letter-queue-missing",
         "The dead-letter queue is deleted, may not be declared by the worker, and is made again by the operator.",
@@ -309,6 +312,13 @@ async fn alarm(scene: &mut Scene, on: [&str; 2], off: [&str; 2]) {
 }
 
 async fn consumer_timeout(scene: &mut Scene) {
+    // Channels look once a minute, unless they were opened after this.
+    scene.ctl(&["eval", "application:set_env(rabbit, channel_tick_interval, 500)."]).await;
+    let before = logged(scene, RECONNECTING);
+    scene.broker_proxy.cut();
+    logs_again(scene, RECONNECTING, before).await;
+    scene.flowing(50).await;
+    scene.worker().is("running").await;
     let jam = Jam::on(scene).await;
     in_hand(scene).await;
     scene.worker().logs("timed out").await;
@@ -373,8 +383,10 @@ async fn after_outage(scene: &mut Scene) {
 
 async fn dead_letter_queue_full(scene: &mut Scene) {
     let (policy, pattern) = (format!("full-{}", scene.queue), format!("^{}$", dead(scene)));
-    let full = r#"{"max-length":1,"overflow":"reject-publish"}"#;
+    // Letters beyond it would be dropped, had there been any before.
+    let full = r#"{"max-length":2,"overflow":"reject-publish"}"#;
     scene.ctl(&["set_policy", "--apply-to", "queues", &policy, &pattern, full]).await;
+    scene.producer.set(Mix::USUAL);
     says(scene, "holding", "basic.nack").await;
     scene.ctl(&["clear_policy", &policy]).await;
     scene.mended().await;
