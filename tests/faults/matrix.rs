@@ -14,7 +14,7 @@ use super::{Fault, Group, Run, all, long_run};
 const NAME: &str = "RABBIT_SINK_TEST_FAULT";
 /// Set: what an interrupted run has done is done again.
 const FRESH: &str = "RABBIT_SINK_TEST_FAULTS_FRESH";
-/// No run takes longer, whatever hangs; but for the long run, which takes its time beside it.
+/// No run takes longer, whatever hangs; a long one four times as long, and the long run its own time beside it.
 const HANGS: Duration = Duration::from_secs(15 * 60);
 
 /// Runs that an interrupted matrix has done, a line each: key, and whether it was right.
@@ -52,7 +52,11 @@ impl Done {
 
 /// Runs a fault. No line, but words, where it didn't come to its end.
 async fn run(fault: &Fault, run: Run) -> Result<Line, String> {
-    let hangs = if fault.group == Group::LongRun { HANGS + long_run::lasts() } else { HANGS };
+    let hangs = match fault.group {
+        Group::LongRun => HANGS + long_run::lasts(),
+        _ if fault.long => 4 * HANGS,
+        _ => HANGS,
+    };
     let running = AssertUnwindSafe(tokio::time::timeout(hangs, fault.go(run))).catch_unwind();
     match running.await {
         Ok(Ok(line)) => Ok(line),
