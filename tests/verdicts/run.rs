@@ -78,7 +78,7 @@ impl Case {
              [pipelines.{name}.columns]\nid = \"/id\"\n{columns}\n\
              [pipelines.{name}.batch]\nmax_rows = {at_once}\nlinger = \"1m\"\n\
              [pipelines.{name}.limits]\nmax_body = \"256KiB\"\n\
-             [pipelines.{name}.retry]\ninitial = \"50ms\"\nmax = \"300ms\"\nmissing_parent = \"1h\"\n\
+             [pipelines.{name}.retry]\ninitial = \"50ms\"\nmax = \"300ms\"\nmissing_parent = \"9m\"\n\
              [pipelines.{name}.storm]\nmin = {storm}\n",
             self.text(keys),
             self.queue,
