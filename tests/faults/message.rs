@@ -1,5 +1,7 @@
 //! What producers send.
 
+use std::time::{Duration, Instant};
+
 use super::books::{Expected, Order};
 use super::broker::{dead, numbered, settled};
 use super::producer::Mix;
@@ -294,22 +296,34 @@ async fn million_ids(scene: &mut Scene) {
     // Counting them is not what is tried here.
     let key = if scene.run.server == Server::Mysql { "id" } else { "id, customer" };
     scene.database.execute(&format!("CREATE INDEX counted ON orders ({key})")).await;
-    scene.producer.set(Mix { portion: 2_000, ..Mix::USUAL });
+    scene.producer.set(Mix { portion: 1_000, ..Mix::USUAL });
     scene.sampler.pause();
-    let written = async |scene: &mut Scene, rows: u64| {
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(50 * 60);
-        while scene.written().await.is_none_or(|written| written < rows) {
-            assert!(std::time::Instant::now() < end && scene.worker().alive(), "{rows} rows in time");
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        }
-    };
-    written(scene, IDS / 5).await;
+    write_up_to(scene, IDS / 5).await;
     let first = memory(scene, "VmRSS");
-    written(scene, IDS).await;
+    write_up_to(scene, IDS).await;
     let last = memory(scene, "VmRSS");
     scene.producer.set(Mix::USUAL);
     scene.sampler.resume();
     scene.mended().await;
     assert!(last <= first + first / 10, "{first} KiB after a fifth, {last} KiB at the end");
     scene.remark = format!("{} MiB in memory after a fifth, {} MiB at the end", first / 1024, last / 1024);
+}
+
+/// Until there are so many rows: the producer stays just so far ahead that there is a backlog.
+async fn write_up_to(scene: &mut Scene, rows: u64) {
+    const AHEAD: u64 = 20_000;
+    let end = Instant::now() + Duration::from_secs(50 * 60);
+    loop {
+        let written = scene.written().await.unwrap_or(0);
+        if written >= rows {
+            return scene.producer.resume();
+        }
+        assert!(scene.worker().alive() && Instant::now() < end, "{written} of {rows} rows");
+        if scene.books.tally().sent > written + AHEAD {
+            scene.producer.pause().await;
+        } else {
+            scene.producer.resume();
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
