@@ -11,16 +11,19 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::config::{self, Config};
 use crate::telemetry::{self, LogFormat};
 
+mod check;
 mod client;
 mod dlq;
 pub mod escape;
 pub mod exit;
+mod explain;
 mod health;
 mod init;
 mod output;
 mod resume;
 mod run;
 pub mod signals;
+mod source;
 mod status;
 
 use exit::{CliError, Exit};
@@ -77,6 +80,10 @@ enum Format {
 enum Command {
     /// Move messages until told to stop: the worker
     Run(run::Args),
+    /// Look whether config, broker and database are as the pipelines need them; changes nothing
+    Check(check::Args),
+    /// Show step by step what one message would become; writes nothing
+    Explain(explain::Args),
     /// What the running worker does, and what it has done so far
     Status,
     /// Let a paused pipeline go on
@@ -86,7 +93,7 @@ enum Command {
     /// Look at dead letters
     #[command(subcommand)]
     Dlq(dlq::Command),
-    /// Print what a new setup needs
+    /// Print what a new setup needs: a config out of a table and sample messages, a CREATE TABLE, the ledger's DDL
     Init(init::Args),
 }
 
@@ -119,14 +126,21 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
         Format::Json => LogFormat::Json,
     });
     telemetry::init(cli.global.log_level.as_deref(), format).map_err(CliError::usage)?;
+    if let Command::Init(args) = &cli.command
+        && !args.needs_config()
+    {
+        return one_task(init::execute(&cli.global.config, environment()?, args, out));
+    }
     let config = load(&cli.global.config)?;
     match cli.command {
         Command::Run(args) => run::execute(config, args, out),
+        Command::Check(args) => one_task(check::execute(&config, &args, out)),
+        Command::Explain(args) => one_task(explain::execute(&config, &args, out)),
         Command::Status => one_task(status::execute(&config, out)),
         Command::Resume(args) => one_task(resume::execute(&config, &args, out)),
         Command::Health => one_task(health::execute(&config, out)),
         Command::Dlq(command) => one_task(dlq::execute(&config, command, out)),
-        Command::Init(args) => init::execute(&config, &args, out),
+        Command::Init(_) => init::ledger(&config, out),
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod support;
 
+mod check;
+mod explain;
 mod faults;
 mod faults_broker;
 mod faults_database;

@@ -75,6 +75,7 @@ fn pipeline(
             &[],
         ),
         unknown_fields: unknown_fields(&section),
+        exactly_once: section.choice("guarantee", false, &[("exactly_once_effect", true), ("none", false)], &[]),
         broker: reference(&section, "broker", "rabbitmq", brokers.keys()),
         database: reference(&section, "database", "database", databases.keys()),
         declare: declare(&section),
@@ -87,7 +88,6 @@ fn pipeline(
     };
     checks::pipeline(&section, &mut pipeline, brokers);
     section.not_yet(&["key", "version", "on_reject", "operation", "absent", "rows", "lanes", "order", "schema"]);
-    section.not_yet(&["guarantee"]);
     section.finish(&below);
     pipeline
 }

@@ -135,7 +135,7 @@ fn of_what_comes_later() {
         ("rows = \"/items\"", 4, ".rows", &["not available in this version"]),
         ("lanes = 4", 4, ".lanes", &["not available in this version"]),
         ("order = \"key\"", 4, ".order", &["not available in this version"]),
-        ("guarantee = \"exactly_once_effect\"", 4, ".guarantee", &["not available in this version"]),
+        ("guarantee = \"exactly_once\"", 4, ".guarantee", &["exactly_once_effect"]),
         ("[pipelines.orders.schema]\ncreate = true", 4, ".schema", &["not available in this version"]),
     ]);
 }
