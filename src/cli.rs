@@ -25,6 +25,7 @@ mod run;
 pub mod signals;
 mod source;
 mod status;
+mod test;
 
 use exit::{CliError, Exit};
 use output::Out;
@@ -84,6 +85,8 @@ enum Command {
     Check(check::Args),
     /// Show step by step what one message would become; writes nothing
     Explain(explain::Args),
+    /// Run cases out of files: a message in, a row or a rejection out; needs no server
+    Test(test::Args),
     /// What the running worker does, and what it has done so far
     Status,
     /// Let a paused pipeline go on
@@ -136,6 +139,7 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
         Command::Run(args) => run::execute(config, args, out),
         Command::Check(args) => one_task(check::execute(&config, &args, out)),
         Command::Explain(args) => one_task(explain::execute(&config, &args, out)),
+        Command::Test(args) => test::execute(&config, &args, out),
         Command::Status => one_task(status::execute(&config, out)),
         Command::Resume(args) => one_task(resume::execute(&config, &args, out)),
         Command::Health => one_task(health::execute(&config, out)),

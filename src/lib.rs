@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod batch;
+pub mod cases;
 pub mod catalogue;
 pub mod checks;
 pub mod cli;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::catalogue::{Table, TableName};
+use crate::catalogue::{Kind, Table, TableName};
 use crate::config;
 use crate::error::Failure;
 use crate::message::{Outcome, Unit};
@@ -217,6 +217,47 @@ pub fn open(config: &config::Database) -> Result<Arc<dyn Database>, Failure> {
             format!("this binary was built without the feature for {kind:?}; build it with `--features`"),
         )),
     }
+}
+
+/// What a column declared so would take, without a server that could be asked. MySQL's JSON is taken for a tree,
+/// as on MySQL itself.
+///
+/// # Errors
+/// A type that isn't known here, or a database that this binary was built without.
+pub fn kind_of(database: config::DatabaseKind, declared: &str) -> Result<Kind, String> {
+    let (name, arguments) = split_type(declared);
+    if name == "enum" {
+        let inside =
+            declared.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map_or("", |(inside, _)| inside);
+        let labels = inside.split(',').map(|label| label.trim().trim_matches('\'').to_owned()).collect();
+        return Ok(Kind::Enum { labels });
+    }
+    let known = match database {
+        #[cfg(feature = "postgres")]
+        config::DatabaseKind::Postgres => postgres::typename::kind(&name, &arguments),
+        #[cfg(feature = "mysql")]
+        config::DatabaseKind::Mysql => mysql::typename::kind(&name, &arguments, declared),
+        #[cfg(feature = "sqlite")]
+        config::DatabaseKind::Sqlite => Some(sqlite::kinds::kind(declared, false)),
+        #[allow(unreachable_patterns)]
+        _ => return Err("this binary was built without that database".to_owned()),
+    };
+    drop(arguments);
+    known.ok_or_else(|| format!("the type {declared:?} isn't known here"))
+}
+
+/// `timestamp(3) with time zone` to `timestamp with time zone` and 3.
+fn split_type(declared: &str) -> (String, Vec<i32>) {
+    let lower = declared.to_ascii_lowercase();
+    let (name, arguments) = match lower.split_once('(') {
+        Some((before, rest)) => {
+            let (inside, after) = rest.split_once(')').unwrap_or((rest, ""));
+            (format!("{before} {after}"), inside.split(',').filter_map(|part| part.trim().parse().ok()).collect())
+        }
+        None => (lower, Vec::new()),
+    };
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ").replace(" []", "[]");
+    (name, arguments)
 }
 
 /// The connection broke, as opposed to a server that answers that it can't: only the former may

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// All modules, the lowest first: each imports from those before it only.
-const LAYERS: [&str; 29] = [
+const LAYERS: [&str; 30] = [
     // Data.
     "digest",
     "error",
@@ -33,6 +33,7 @@ const LAYERS: [&str; 29] = [
     // I/O.
     "rabbitmq",
     "sink",
+    "cases",
     "checks",
     "writer",
     // What puts them together.

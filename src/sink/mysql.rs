@@ -22,6 +22,7 @@ mod describe;
 mod kinds;
 mod ledger;
 mod survey;
+pub(super) mod typename;
 mod unchanged;
 mod write;
 

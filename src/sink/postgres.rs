@@ -12,6 +12,7 @@ mod ledger;
 mod link;
 mod statement;
 mod survey;
+pub(super) mod typename;
 mod unchanged;
 mod write;
 

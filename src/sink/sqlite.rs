@@ -19,7 +19,7 @@ use crate::plan::{Ledger, Target, WritePlan};
 mod bind;
 mod classify;
 mod describe;
-mod kinds;
+pub(super) mod kinds;
 mod ledger;
 mod unchanged;
 mod write;
