@@ -75,7 +75,7 @@ pub async fn look_at_database(
     purpose: Purpose,
 ) -> Side {
     // The server's own timeouts bound each statement; this fires when the link is dead.
-    let deadline = config.connect_timeout * 2 + config.statement_timeout * 4;
+    let deadline = config.connect_timeout * 3 + config.statement_timeout * 4;
     match tokio::time::timeout(deadline, database::look(database, config, pipeline, purpose)).await {
         Ok(side) => side,
         Err(_) => {

@@ -96,7 +96,7 @@ enum Command {
     /// Look at dead letters
     #[command(subcommand)]
     Dlq(dlq::Command),
-    /// Print what a new setup needs: a config out of a table and sample messages, a CREATE TABLE, the ledger's DDL
+    /// Print what a new setup needs: a config, a CREATE TABLE, the ledger's DDL
     Init(init::Args),
 }
 

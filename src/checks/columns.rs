@@ -63,7 +63,7 @@ pub(super) fn fit(pipeline: &config::Pipeline, table: &Table, plan: &Plan, acces
     };
     for column in table.columns.iter().filter(unfilled) {
         let text = format!("column {} is NOT NULL, has no default, and nothing fills it", column.name);
-        let todo = format!("map it in the pipeline's columns, or give it a DEFAULT: every row would be refused");
+        let todo = "map it in the pipeline's columns, or give it a DEFAULT: every row would be refused";
         findings.push(match access.triggers {
             Some(false) => Finding::wrong("columns", text).todo(todo),
             Some(true) => Finding::warning("columns", format!("{text}; does one of the table's triggers?")),

@@ -5,7 +5,7 @@ use crate::catalogue::Table;
 use crate::config::{self, Deduplicate};
 use crate::error::{ErrorClass, Failure};
 use crate::guarantee::Gap;
-use crate::mapping::Plan;
+use crate::mapping::{Plan, Problem};
 use crate::plan::{Deduplication, Ledger};
 use crate::sink::{Access, Database, LedgerIdentity, Opening, Session, Survey};
 
@@ -102,12 +102,20 @@ impl Look<'_> {
         }
         self.login = survey.login;
         let described = self.side(session.describe(&self.pipeline.table).await, "table")?;
-        let ledger = self.ledger(session).await?;
-        self.side.ledger_open = ledger.is_some();
-        self.side.ledger_emptied = ledger.as_ref().is_some_and(|ledger| ledger.emptied);
-        if let Some(table) = described {
-            self.table(session, table, ledger).await?;
+        let fits = match &described {
+            Some(table) => self.table(session, table).await?,
+            None => false,
+        };
+        // A start that fails must not leave a ledger that says which table it was for.
+        if fits || self.purpose == Purpose::Look {
+            let ledger = self.ledger(session).await?;
+            self.side.ledger_open = ledger.is_some();
+            self.side.ledger_emptied = ledger.as_ref().is_some_and(|ledger| ledger.emptied);
+            if let (true, Some(table)) = (fits, &described) {
+                self.writing(session, table, ledger).await?;
+            }
         }
+        self.side.table = described;
         let weaknesses = session.weaknesses().await?;
         for weakness in &weaknesses {
             self.add(
@@ -240,66 +248,73 @@ impl Look<'_> {
         });
     }
 
-    async fn table(&mut self, session: &mut dyn Session, table: Table, ledger: Option<Ledger>) -> Result<(), Failure> {
+    /// Whether rows can be mapped into the table and this login may insert them, as far as the
+    /// catalogue says.
+    async fn table(&mut self, session: &mut dyn Session, table: &Table) -> Result<bool, Failure> {
+        let key = |key: &Vec<String>| format!("({})", key.join(", "));
         let keys = match table.unique_keys.as_slice() {
             [] => "no unique key".to_owned(),
-            keys => format!(
-                "unique: {}",
-                keys.iter().map(|key| format!("({})", key.join(", "))).collect::<Vec<_>>().join(", ")
-            ),
+            keys => format!("unique: {}", keys.iter().map(key).collect::<Vec<_>>().join(", ")),
         };
         self.add(Finding::ok("table", format!("{}, {} columns, {keys}", table.name, table.columns.len())));
         let access = session.access(&self.pipeline.table, &self.config.ledger_table).await?;
         let may_insert = self.side(session.check_privileges(&self.pipeline.table).await, "privileges")?.is_some();
-        let open = ledger.is_some();
-        // The columns don't depend on it: the plan of a look does with one that isn't made yet.
-        let stand_in = || Ledger { table: self.config.ledger_table.clone(), pipeline: 0, emptied: false };
-        let ledger = match self.pipeline.deduplicate {
-            Deduplicate::Ledger => Some(ledger.unwrap_or_else(stand_in)),
-            Deduplicate::Column(_) | Deduplicate::None => None,
-        };
-        match Plan::compile_all(self.pipeline, &table, ledger) {
+        match self.plan(table, None) {
             Err(problems) => {
                 let texts: Vec<&str> = problems.iter().map(|problem| problem.text.as_str()).collect();
                 let failure = Failure::new(ErrorClass::SinkMisconfigured, "columns", texts.join("; "));
-                let mut found = columns::problems(&problems, &table, self.database, self.config.kind);
                 // The worker's reason names them all at once.
-                if let Purpose::Start(_) = self.purpose {
-                    found = vec![Finding::of("columns", &failure)];
-                }
+                let found = match self.purpose {
+                    Purpose::Look => columns::problems(&problems, table, self.database, self.config.kind),
+                    Purpose::Start(_) => vec![Finding::of("columns", &failure)],
+                };
                 self.side.findings.extend(found);
+                Ok(false)
             }
             Ok(plan) => {
-                let mut found = columns::fit(self.pipeline, &table, &plan, &access);
-                let denied = self.mend(&Failure::new(ErrorClass::SinkMisconfigured, "42501", ""));
+                let mut found = columns::fit(self.pipeline, table, &plan, &access);
+                let grant = self.mend(&Failure::new(ErrorClass::SinkMisconfigured, "42501", ""));
                 for finding in found.iter_mut().filter(|finding| finding.check == "privileges") {
-                    finding.mend.clone_from(&denied);
+                    finding.mend.clone_from(&grant);
                 }
                 let fits = !found.iter().any(Finding::stops);
                 self.side.findings.extend(found);
-                if may_insert && fits {
-                    self.probe(session, &plan, open).await?;
-                }
                 self.side.plan = Some(plan);
+                Ok(may_insert && fits)
             }
         }
-        self.side.table = Some(table);
-        Ok(())
+    }
+
+    /// The columns don't depend on the ledger: where it isn't open, another stands in for it.
+    fn plan(&self, table: &Table, ledger: Option<Ledger>) -> Result<Plan, Vec<Problem>> {
+        let ledger = match self.pipeline.deduplicate {
+            Deduplicate::Ledger => Some(ledger.unwrap_or_else(|| Ledger {
+                table: self.config.ledger_table.clone(),
+                pipeline: 0,
+                emptied: false,
+            })),
+            Deduplicate::Column(_) | Deduplicate::None => None,
+        };
+        Plan::compile_all(self.pipeline, table, ledger)
     }
 
     /// The statements themselves, without a row, rolled back.
-    async fn probe(&mut self, session: &mut dyn Session, plan: &Plan, ledger_open: bool) -> Result<(), Failure> {
+    async fn writing(
+        &mut self,
+        session: &mut dyn Session,
+        table: &Table,
+        ledger: Option<Ledger>,
+    ) -> Result<(), Failure> {
+        let ledger_open = ledger.is_some();
+        let Ok(plan) = self.plan(table, ledger) else { return Ok(()) };
         let mut write = (*plan.write).clone();
         if !ledger_open && matches!(write.deduplication, Deduplication::Ledger(_)) {
             write.deduplication = Deduplication::None;
         }
+        self.side.plan = Some(plan);
         if self.side(session.probe_write(&write).await, "privileges")?.is_some() {
-            let on = if ledger_open {
-                "this login may insert into the table and the ledger"
-            } else {
-                "this login may insert into the table"
-            };
-            self.add(Finding::ok("privileges", format!("{on} (tried, rolled back)")));
+            let on = if ledger_open { "the table and the ledger" } else { "the table" };
+            self.add(Finding::ok("privileges", format!("this login may insert into {on} (tried, rolled back)")));
         }
         Ok(())
     }

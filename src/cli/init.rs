@@ -19,10 +19,9 @@ use crate::message::Envelope;
 use crate::{sample, sink};
 
 #[derive(Debug, clap::Args)]
-#[group(id = "wanted", required = true, multiple = true, args = ["table", "sample", "from_queue", "ledger"])]
 pub(super) struct Args {
     /// The table to write to: its columns are looked up (not with --ddl, which makes it)
-    #[arg(long)]
+    #[arg(long, required_unless_present_any = ["sample", "from_queue", "ledger"])]
     table: Option<String>,
     /// A sample message: its body, or JSON with `properties` or `headers` and `body`; may be given several times
     #[arg(long, value_name = "FILE")]

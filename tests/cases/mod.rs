@@ -122,3 +122,14 @@ async fn what_is_no_case_ends_with_2() {
         assert!(exit.stderr.contains(said), "{cases}: {}", exit.stderr);
     }
 }
+
+/// The page's own example does what it says.
+#[tokio::test]
+async fn the_documented_cases_pass() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/check.md")).unwrap();
+    let start = page.find("```text\npipeline").unwrap() + "```text\n".len();
+    let cases = &page[start..start + page[start..].find("```").unwrap()];
+    let config = "[database]\nurl = \"postgres://u@h/d\"\n[pipelines.orders]\nqueue = \"q\"\ntable = \"orders\"\n";
+    let exit = run(config, cases, &[]).await;
+    assert_eq!((exit.code, exit.stdout.lines().last()), (Some(0), Some("2 passed, 0 failed")), "{exit:?}");
+}

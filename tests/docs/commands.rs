@@ -68,7 +68,11 @@ fn every_command_line_parses() {
         parses(words);
     }
     let commands: BTreeSet<&str> = all.iter().map(|words| words[0].as_str()).collect();
-    assert_eq!(Vec::from_iter(commands), ["dlq", "health", "init", "resume", "run", "status"], "{all:#?}");
+    assert_eq!(
+        Vec::from_iter(commands),
+        ["check", "dlq", "explain", "health", "init", "resume", "run", "status", "test"],
+        "{all:#?}"
+    );
 }
 
 #[test]
