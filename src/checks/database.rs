@@ -12,6 +12,9 @@ use crate::sink::{Access, Database, LedgerIdentity, Opening, Session, Survey};
 /// Clocks that differ by more make `ledger_keep` and the times of dead letters mislead.
 const CLOCKS_APART: i64 = 30_000_000;
 
+const POOL_SESSIONS: &str = "let it pool sessions (PgBouncer: pool_mode = session), since timeouts, SET ROLE and \
+                             prepared statements belong to a session";
+
 /// What a look is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -60,7 +63,11 @@ pub(super) async fn look(
         Err(failure) => return Side::of(not_connected(&failure, config)),
     };
     let mut look = Look { database, config, pipeline, purpose, side: Side::default(), login: String::new() };
-    if let Err(failure) = look.through(&mut *session).await {
+    if let Err(mut failure) = look.through(&mut *session).await {
+        // A prepared statement of somebody else's, or none of ours.
+        if matches!(failure.code.as_ref(), "42P05" | "26000") {
+            failure.message = format!("its sessions are shared by a pooler: {POOL_SESSIONS}").into();
+        }
         look.side.findings.push(Finding::of("database", &failure));
     }
     session.close().await;
@@ -93,13 +100,12 @@ struct Look<'a> {
 
 impl Look<'_> {
     async fn through(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
+        // First: with its statements mixed up by a pooler, a session can't say anything else.
+        if let Some(between) = self.database.between().await.unwrap_or_default() {
+            self.add(Finding::warning("pooler", between).todo(POOL_SESSIONS));
+        }
         let survey = session.survey().await?;
         self.server(&survey);
-        if let Some(between) = self.database.between().await.unwrap_or_default() {
-            self.add(Finding::warning("pooler", between).todo(
-                "let it pool sessions (pool_mode = session): timeouts, SET ROLE and prepared statements belong to a session",
-            ));
-        }
         self.login = survey.login;
         let described = self.side(session.describe(&self.pipeline.table).await, "table")?;
         let fits = match &described {
