@@ -124,7 +124,7 @@ impl Look<'_> {
     /// A refusal of the broker is a line; anything else ends the look.
     fn refused(&mut self, check: &'static str, failure: Failure) -> Result<(), Failure> {
         match failure.code.as_ref() {
-            "403" | "404" | "405" | "406" => {
+            "404" | "405" | "406" => {
                 self.add(Finding::of(check, &failure).at(Level::Wrong));
                 Ok(())
             }
@@ -136,6 +136,11 @@ impl Look<'_> {
         let queue = &self.pipeline.queue;
         let state = match self.connection.queue_exists(queue).await {
             Ok(state) => state,
+            // From 4.3 on even looking takes a right.
+            Err(failure) if failure.code == "403" => {
+                self.right("permissions", &Rights::Refused, &format!("read queue {queue}"));
+                return Ok(false);
+            }
             Err(failure) => return self.refused("queue", failure).map(|()| false),
         };
         match state {
@@ -197,25 +202,25 @@ impl Look<'_> {
 
     async fn dead_letters(&mut self) -> Result<(), Failure> {
         let dead = &self.pipeline.dead_letter;
-        let state = match self.connection.queue_exists(&dead.queue).await {
-            Ok(state) => state,
-            Err(failure) => return self.refused("dead letters", failure),
-        };
-        match state {
-            QueueState::Present { ready, .. } => {
+        match self.connection.queue_exists(&dead.queue).await {
+            Ok(QueueState::Present { ready, .. }) => {
                 let text = format!("{} takes them; {ready} lie there", dead.queue);
                 self.add(Finding::ok("dead letters", text));
             }
-            QueueState::Missing if dead.declare => {
+            Ok(QueueState::Missing) if dead.declare => {
                 self.add(Finding::ok("dead letters", format!("{} is missing; the worker declares it", dead.queue)));
                 let rights = self.connection.may_declare(&dead.queue).await?;
                 self.right("permissions", &rights, &format!("configure queue {}", dead.queue));
             }
-            QueueState::Missing => {
+            Ok(QueueState::Missing) => {
                 let place = format!("create it, or in [pipelines.{}.dead_letter]:", self.pipeline.name);
                 let text = format!("{} is missing in vhost {}", dead.queue, self.vhost);
                 self.add(Finding::wrong("dead letters", text).todo(place).mend("declare = true"));
             }
+            Err(failure) if failure.code == "403" => {
+                self.right("permissions", &Rights::Refused, &format!("look at or configure queue {}", dead.queue));
+            }
+            Err(failure) => self.refused("dead letters", failure)?,
         }
         match self.connection.may_publish().await? {
             Publishing::Possible => {
