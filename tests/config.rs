@@ -8,10 +8,14 @@ mod defaults;
 mod environment;
 #[path = "config/mistakes.rs"]
 mod mistakes;
+#[path = "config/reference.rs"]
+mod reference;
 #[path = "config/rendering.rs"]
 mod rendering;
 #[path = "config/samples.rs"]
 mod samples;
+#[path = "config/schema.rs"]
+mod schema;
 #[path = "config/secrets.rs"]
 mod secrets;
 #[path = "config/values.rs"]

@@ -47,7 +47,7 @@ pub(super) struct Login {
 impl Login {
     /// `username`, `password`, `password_file`.
     pub fn read(section: &Section<'_>) -> Login {
-        let username = section.field("username").and_then(|field| field.text("a user name"));
+        let username = section.text("username");
         let password = match section.one_of(&["password", "password_file"]) {
             Some(("password", field)) => field.secret(),
             Some((_, field)) => read_secret(&field),
@@ -95,17 +95,22 @@ fn secret_of(path: &Path) -> Result<String, String> {
     Ok(secret.to_owned())
 }
 
-/// `ca_file`, `cert_file`, `key_file`: each must be readable now, rather than fail at the first connection.
+/// The path of a file that must be readable now, rather than fail at the first connection.
+pub(super) fn readable(field: &Field<'_>) -> Option<PathBuf> {
+    let path = field.text("the path of a PEM file")?;
+    if let Err(error) = File::open(&path).and_then(|mut file| file.read(&mut [0; 1])) {
+        field.wrong(format!("can't read {path}: {error}"), None);
+    }
+    Some(path.into())
+}
+
+/// `ca_file`, `cert_file`, `key_file`.
 pub(super) fn read_tls(section: &Section<'_>) -> TlsFiles {
-    let file = |key: &'static str| -> Option<PathBuf> {
-        let field = section.field(key)?;
-        let path = field.text("the path of a PEM file")?;
-        if let Err(error) = File::open(&path).and_then(|mut file| file.read(&mut [0; 1])) {
-            field.wrong(format!("can't read {path}: {error}"), None);
-        }
-        Some(path.into())
+    let tls = TlsFiles {
+        ca_file: section.readable("ca_file"),
+        cert_file: section.readable("cert_file"),
+        key_file: section.readable("key_file"),
     };
-    let tls = TlsFiles { ca_file: file("ca_file"), cert_file: file("cert_file"), key_file: file("key_file") };
     match (&tls.cert_file, &tls.key_file) {
         (Some(_), None) => section.contradiction(&["cert_file"], "needs key_file beside it".into(), None),
         (None, Some(_)) => section.contradiction(&["key_file"], "needs cert_file beside it".into(), None),

@@ -28,7 +28,7 @@ fn of_names() {
         ("prefech = 1", 4, ".prefech", &["unknown key", "did you mean `prefetch`?"]),
         ("max_rows = 1", 4, ".max_rows", &["unknown key", "belongs in [pipelines.orders.batch]"]),
         ("hold = \"1s\"", 4, ".hold", &["belongs in [pipelines.orders.retry]"]),
-        ("zzz = 1", 4, ".zzz", &["unknown key", "known here: mode"]),
+        ("zzz = 1", 4, ".zzz", &["unknown key", "known here: queue, table, mode"]),
         ("[pipeline.x]", 4, "pipeline", &["unknown key", "did you mean `pipelines`?"]),
         ("[worker]\nshutdown = \"1s\"", 5, "worker.shutdown", &["unknown key", "shutdown_timeout"]),
         ("[admin]\nport = 1", 5, "admin.port", &["unknown key", "listen"]),
