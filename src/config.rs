@@ -24,6 +24,7 @@ mod reader;
 mod schema;
 mod secrets;
 mod snippet;
+mod together;
 mod tree;
 mod units;
 

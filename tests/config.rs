@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "config/cases.rs"]
+mod cases;
 #[path = "config/defaults.rs"]
 mod defaults;
 #[path = "config/environment.rs"]
 mod environment;
-#[path = "config/mistakes.rs"]
-mod mistakes;
 #[path = "config/reference.rs"]
 mod reference;
 #[path = "config/rendering.rs"]

@@ -19,6 +19,11 @@ pub(super) fn pipeline(section: &Section<'_>, pipeline: &mut Pipeline, brokers: 
         let message = format!("the first wait ({initial}) is longer than the longest, `max` ({max})");
         section.contradiction(&["retry.initial", "retry.max"], message, None);
     }
+    if retry.initial >= retry.hold {
+        let (initial, hold) = (show_duration(retry.initial), show_duration(retry.hold));
+        let message = format!("the first wait ({initial}) would last until all is given back, `retry.hold` ({hold})");
+        section.contradiction(&["retry.initial", "retry.hold"], message, None);
+    }
     if retry.missing_parent >= retry.hold {
         let (wait, hold) = (show_duration(retry.missing_parent), show_duration(retry.hold));
         let message = format!(
@@ -31,11 +36,17 @@ pub(super) fn pipeline(section: &Section<'_>, pipeline: &mut Pipeline, brokers: 
         let message = format!("a batch would wait ({linger}) until its messages are given back, `retry.hold` ({hold})");
         section.contradiction(&["batch.linger", "retry.hold"], message, None);
     }
-    if let (UnknownFields::Column(name), Some(columns)) = (&pipeline.unknown_fields, &pipeline.columns)
-        && columns.iter().any(|mapping| mapping.column == *name)
-    {
+    unknown_fields(section, pipeline);
+}
+
+fn unknown_fields(section: &Section<'_>, pipeline: &Pipeline) {
+    let UnknownFields::Column(name) = &pipeline.unknown_fields else { return };
+    if pipeline.columns.iter().flatten().any(|mapping| mapping.column == *name) {
         let message = format!("the column {name:?} is filled by columns already");
         section.contradiction(&["unknown_fields", "columns"], message, None);
+    } else if pipeline.deduplicate == Deduplicate::Column(name.clone()) {
+        let message = format!("the column {name:?} holds the message ID, by deduplicate");
+        section.contradiction(&["unknown_fields", "deduplicate"], message, None);
     }
 }
 
@@ -130,7 +141,7 @@ pub(super) fn connections(
             );
             let stated =
                 [vec!["databases", database.name.as_str(), "max_connections"], vec!["database", "max_connections"]];
-            root.contradiction_within(&stated, message);
+            root.contradiction_within(&stated, message, None);
         }
     }
 }

@@ -3,7 +3,7 @@
 use jiff::fmt::temporal::DateTimeParser;
 
 use super::field::Field;
-use super::keys::COLUMN;
+use super::keys::{COLUMN, PIPELINE};
 use super::names::{IDENTIFIER, is_identifier};
 use super::places::column_place;
 use super::reader::Section;
@@ -42,7 +42,10 @@ fn column(name: &str, at: &At, field: &Field<'_>) -> Option<ColumnMapping> {
         Some(section) => mapping(section, field, plain),
         None if matches!(field.value(), Value::Text(_)) => Some(plain(ColumnSource::From(column_place(field)?))),
         None => {
-            let help = "a constant is written { value = … }".to_owned();
+            let help = match PIPELINE.get(name) {
+                Some(_) => format!("the pipeline's own `{name}` stands above the first of its [sections]"),
+                None => "a constant is written { value = … }".to_owned(),
+            };
             field.expected_with("a place in the message in quotes, or { from = \"…\" }", Some(help));
             None
         }

@@ -8,9 +8,8 @@ mod pipelines;
 mod servers;
 
 pub use kinds::{Absent, Kind};
-pub(super) use pipelines::{ALL, BINDING, COLUMN};
+pub(super) use pipelines::{ALL, BINDING, COLUMN, PIPELINE};
 
-use pipelines::PIPELINE;
 use servers::{ADMIN, BROKER, DATABASE, WORKER};
 
 /// The keys of a section.

@@ -9,7 +9,7 @@ use super::keys::ROOT;
 use super::problems::{ConfigErrors, Problems};
 use super::reader::{LISTEN, Section};
 use super::tree::{At, Table};
-use super::{Admin, Config, Worker, brokers, checks, databases, environment, pipelines};
+use super::{Admin, Config, Worker, brokers, checks, databases, environment, pipelines, together};
 
 /// Reads the config file and what the environment sets over it (`RABBIT_SINK__SECTION__KEY`, and `${NAME}` within
 /// the file's texts). Files that the config names (secrets, TLS) are read or tried, relative to the current folder;
@@ -73,6 +73,7 @@ fn read(root: Section<'_>) -> Config {
     let pipelines: BTreeMap<_, _> = pipelines::read(&root, &brokers, &databases);
     checks::connections(&root, &databases, &pipelines);
     let config = Config { worker: worker(&root), admin: admin(&root), brokers, databases, pipelines };
+    together::check(&root, &config);
     root.finish();
     config
 }

@@ -267,11 +267,11 @@ impl<'a> Section<'a> {
     }
 
     /// Like [`Section::contradiction`] for one key that may stand at either of these paths.
-    pub fn contradiction_within(&self, paths: &[Vec<&str>], message: String) {
+    pub fn contradiction_within(&self, paths: &[Vec<&str>], message: String, help: Option<String>) {
         let Some(path) = paths.iter().find(|path| self.find_parts(path).is_some()) else { return };
-        let shown = path.join(".");
+        let shown = path.iter().fold(String::new(), |shown, part| join(&shown, part));
         if let Some(at) = self.find_parts(path).filter(|_| !self.problems.is_bad(&shown)) {
-            self.problems.add(at.clone(), &shown, message, None);
+            self.problems.add(at.clone(), &shown, message, help);
         }
     }
 

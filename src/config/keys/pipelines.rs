@@ -24,7 +24,7 @@ const QUEUE: Kind = Name("a queue's name of 1 to 255 bytes");
 /// AMQP counts unacked messages in 16 bits, and two batches must fit into them.
 const MAX_ROWS: i64 = 32_767;
 
-pub(super) static PIPELINE: Keys = Keys {
+pub(in crate::config) static PIPELINE: Keys = Keys {
     path: "pipelines.NAME",
     about: "One way from one queue into one table. NAME is 1 to 48 of `a-z`, `0-9`, `_`, without `__`. It is the key \
             of the ledger's entries: a pipeline under a new name knows no earlier messages.",
