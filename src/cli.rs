@@ -161,7 +161,9 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
 }
 
 fn load(path: &std::path::Path) -> Result<Config, CliError> {
-    config::load(path, &environment()?).map_err(|errors| CliError::usage(errors.to_string()))
+    // Each mistake begins its own line, as compilers do it and editors understand it.
+    let wrong = |errors| CliError::usage(format!("the config can't be used\n\n{errors}"));
+    config::load(path, &environment()?).map_err(wrong)
 }
 
 /// The environment as text. A variable that is meant for us and isn't UTF-8 would otherwise be

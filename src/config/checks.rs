@@ -116,8 +116,8 @@ fn dead_letters(section: &Section<'_>, pipeline: &Pipeline) {
         let message = "dead letters would come back for ever: it is the queue that the pipeline reads".to_owned();
         section.contradiction(&["dead_letter.queue", "queue"], message, None);
     } else if dead.len() > 255 {
-        let message = format!("its default, {dead:?}, is longer than the 255 bytes of a queue's name");
-        section.contradiction(&["dead_letter.queue"], message, None);
+        let message = "its default, the queue's name and `.dead`, is longer than the 255 bytes of a queue's name";
+        section.contradiction(&["dead_letter.queue"], message.to_owned(), None);
     }
 }
 

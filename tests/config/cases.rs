@@ -92,7 +92,7 @@ fn every_mistake_names_its_place() {
     for case in cases().iter().filter(|case| case.file.file_stem().is_some_and(|name| name != "nothing-at-all")) {
         let name = case.file.file_name().unwrap().to_str().unwrap();
         let said = std::fs::read_to_string(case.file.with_extension("txt")).unwrap();
-        let said = said.strip_prefix("rabbit-sink: ").unwrap();
+        let said = said.strip_prefix("rabbit-sink: the config can't be used\n\n").unwrap();
         let (blocks, count) = said.trim_end().rsplit_once("\n\n").unwrap();
         let blocks: Vec<&str> = blocks.split("\n\n").collect();
         let number: usize = count.split(' ').next().unwrap().parse().unwrap();

@@ -114,7 +114,8 @@ async fn passwords_stay_out_of_everything() {
             [(&database, &good.1, "paused"), (&away, &good.1, "holding"), (&good.0, &amqp, "reconnecting")]
         {
             (site.url, site.amqp) = (database.clone(), amqp.clone());
-            let mut worker = Worker::command_with(&site.config(), ["run"], [("RABBIT_SINK_LOG", "debug")]);
+            let mut worker =
+                Worker::command_with(&site.config(), ["run"], [("RABBIT_SINK_LOG", "trace,lapin=trace,sqlx=trace")]);
             let mut reason = String::new();
             // A refused login of the broker's may be a pause as well.
             site.wait_for(&mut worker, "it has met the fault", |status| {
