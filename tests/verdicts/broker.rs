@@ -71,7 +71,7 @@ const CLOSE: Step = Erlang(
      || [{pid, Pid}, {user, <<\"{u}\">>}] <- rabbit_networking:connection_info_all([pid, user])]",
 );
 const KILL_CHANNELS: Step = Erlang(
-    "[exit(Pid, kill) || Pid <- rabbit_channel:list(), rabbit_channel:info(Pid, [user]) =:= [{user, <<\"{u}\">>}]]",
+    "[exit(Pid, kill) || Pid <- rabbit_channel:list(), (catch rabbit_channel:info(Pid, [user])) =:= [{user, <<\"{u}\">>}]]",
 );
 const PERMIT: Step = permit!(".*", ".*", ".*");
 
@@ -145,12 +145,11 @@ pub const TABLE: &[Refusal] = &[
         means: "somebody deletes the dead-letter queue: the broker returns the letter",
         code: "unroutable",
         class: "dead_letter_failed",
-        state: Some("holding"),
+        state: None,
         cause: &[Delete("{q}.dead")],
         letter: true,
         names: &["dead_letter_failed unroutable", "the queue doesn't exist"],
-        mend: &[Declare("{q}.dead")],
-        ends: "the dead-letter queue",
+        ends: "by itself; the dead-letter queue, with `dead_letter.declare = false`",
         ..REFUSAL
     },
     Refusal {
@@ -162,7 +161,7 @@ pub const TABLE: &[Refusal] = &[
         cause: &[Delete("{q}.dead"), DeclareFull("{q}.dead")],
         letter: true,
         names: &["dead_letter_failed nacked", "basic.nack"],
-        mend: &[Delete("{q}.dead"), Declare("{q}.dead")],
+        mend: &[Delete("{q}.dead")],
         ends: "room in the dead-letter queue",
         ..REFUSAL
     },
