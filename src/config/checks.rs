@@ -19,11 +19,6 @@ pub(super) fn pipeline(section: &Section<'_>, pipeline: &mut Pipeline, brokers: 
         let message = format!("the first wait ({initial}) is longer than the longest, `max` ({max})");
         section.contradiction(&["retry.initial", "retry.max"], message, None);
     }
-    if retry.initial >= retry.hold {
-        let (initial, hold) = (show_duration(retry.initial), show_duration(retry.hold));
-        let message = format!("the first wait ({initial}) would last until all is given back, `retry.hold` ({hold})");
-        section.contradiction(&["retry.initial", "retry.hold"], message, None);
-    }
     if retry.missing_parent >= retry.hold {
         let (wait, hold) = (show_duration(retry.missing_parent), show_duration(retry.hold));
         let message = format!(
