@@ -115,8 +115,8 @@ async fn all_findings_of_all_pipelines_come_in_one_run() {
     let more = format!(
         "[pipelines.orders.columns]\nid = \"/id\"\nnowhere = \"/x\"\nnote = \"/note\"\n\
          [pipelines.second]\nqueue = \"{queue}.missing\"\ntable = \"missing\"\n\
-         [pipelines.third]\nqueue = \"{queue}\"\ntable = \"orders\"\n[pipelines.third.columns]\nid = \"/id\"\n\
-         [pipelines.fourth]\nqueue = \"{queue}\"\ntable = \"orders\"\n[pipelines.fourth.columns]\nid = \"/id\"\n\
+         [pipelines.third]\nqueue = \"{queue}.3\"\ntable = \"orders\"\n[pipelines.third.columns]\nid = \"/id\"\n\
+         [pipelines.fourth]\nqueue = \"{queue}.4\"\ntable = \"orders\"\n[pipelines.fourth.columns]\nid = \"/id\"\n\
          price = \"body\"\n"
     );
     let config = config(&shared_amqp_url(), &database.url, &queue, &more);
