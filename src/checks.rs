@@ -1,12 +1,26 @@
-//! What must hold before the first message is taken, and again before a pause ends.
+//! What must hold before the first message is taken, and again before a pause ends: one list for
+//! `check`, which changes nothing and tells all of it, and for the worker, which stops at what is
+//! wrong.
+
+mod broker;
+mod columns;
+mod database;
+mod finding;
+mod memory;
 
 use std::sync::Arc;
 
 use crate::catalogue::Table;
-use crate::config::{self, Deduplicate};
+use crate::config::{self, Config};
 use crate::error::{ErrorClass, Failure};
+use crate::guarantee::{self, Assessment, Gap};
 use crate::mapping::Plan;
-use crate::sink::{Database, LedgerIdentity, Opening};
+use crate::sink::{self, Database, Opening};
+
+pub use broker::look_at_queues;
+pub use database::{Purpose, Side};
+pub use finding::{Finding, Level};
+pub use memory::{memory, memory_limit};
 
 /// A pipeline whose database side is in order.
 #[derive(Debug)]
@@ -19,6 +33,8 @@ pub struct Prepared {
     pub weaknesses: Vec<String>,
     /// The ledger has been emptied behind a marker that says it was used.
     pub ledger_emptied: bool,
+    /// What works and somebody should know, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// Connects and checks table, columns, privileges and ledger on a connection of its own.
@@ -32,41 +48,114 @@ pub async fn prepare(
     pipeline: &config::Pipeline,
     opening: Opening,
 ) -> Result<Prepared, Failure> {
+    let side = look_at_database(database, config, pipeline, Purpose::Start(opening)).await;
+    let warnings = side.findings.iter().filter(|finding| finding.level == Level::Warning).map(Finding::sentence);
+    let warnings = warnings.collect();
+    if let Some(failure) = stopping(&side.findings) {
+        return Err(failure);
+    }
+    match (side.plan, side.table) {
+        (Some(plan), Some(table)) => Ok(Prepared {
+            plan: Arc::new(plan),
+            table,
+            weaknesses: side.weaknesses,
+            ledger_emptied: side.ledger_emptied,
+            warnings,
+        }),
+        // Whatever has no plan has a finding that says why.
+        _ => Err(Failure::new(ErrorClass::SinkMisconfigured, "columns", "the table can't be written to")),
+    }
+}
+
+/// The database's side of a pipeline, within a deadline.
+pub async fn look_at_database(
+    database: &dyn Database,
+    config: &config::Database,
+    pipeline: &config::Pipeline,
+    purpose: Purpose,
+) -> Side {
     // The server's own timeouts bound each statement; this fires when the link is dead.
-    let deadline = config.connect_timeout * 2 + config.statement_timeout * 4;
-    match tokio::time::timeout(deadline, check(database, config, pipeline, opening)).await {
-        Ok(prepared) => prepared,
+    let deadline = config.connect_timeout * 3 + config.statement_timeout * 4;
+    match tokio::time::timeout(deadline, database::look(database, config, pipeline, purpose)).await {
+        Ok(side) => side,
         Err(_) => {
             let message = "the database didn't answer the start's checks in time";
-            Err(Failure::new(ErrorClass::SinkUnavailable, "deadline", message))
+            Side::of(Finding::of("database", &Failure::new(ErrorClass::SinkUnavailable, "deadline", message)))
         }
     }
 }
 
-async fn check(
-    database: &dyn Database,
-    config: &config::Database,
-    pipeline: &config::Pipeline,
-    opening: Opening,
-) -> Result<Prepared, Failure> {
-    let mut session = database.connect().await?;
-    let table = session.describe(&pipeline.table).await?;
-    session.check_privileges(&pipeline.table).await?;
-    let ledger = match pipeline.deduplicate {
-        Deduplicate::Ledger => {
-            let identity = LedgerIdentity {
-                pipeline: pipeline.name.clone(),
-                queue: pipeline.queue.clone(),
-                table: pipeline.table.clone(),
-            };
-            Some(session.open_ledger(&config.ledger_table, &identity, opening).await?)
-        }
-        Deduplicate::Column(_) | Deduplicate::None => None,
+/// What keeps a pipeline from running, as one failure: the only one as it is, several together.
+pub fn stopping(findings: &[Finding]) -> Option<Failure> {
+    let stops: Vec<&Finding> = findings.iter().filter(|finding| finding.stops()).collect();
+    let first = stops.first()?;
+    let failure = first
+        .failure
+        .clone()
+        .unwrap_or_else(|| Failure::new(ErrorClass::SinkMisconfigured, first.check, first.sentence()));
+    if stops.len() == 1 {
+        return Some(failure);
+    }
+    let told = |finding: &&Finding| match &finding.failure {
+        Some(failure) => failure.message.to_string(),
+        None => finding.sentence(),
     };
-    let ledger_emptied = ledger.as_ref().is_some_and(|ledger| ledger.emptied);
-    let plan = Plan::compile(pipeline, &table, ledger)?;
-    session.probe_write(&plan.write).await?;
-    let weaknesses = session.weaknesses().await?;
-    session.close().await;
-    Ok(Prepared { plan: Arc::new(plan), table, weaknesses, ledger_emptied })
+    let all: Vec<String> = stops.iter().map(told).collect();
+    Some(Failure { message: all.join("; ").into(), ..failure })
+}
+
+/// Everything about one pipeline.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// In the order in which they were looked at.
+    pub findings: Vec<Finding>,
+    /// What it guarantees.
+    pub guarantee: Assessment,
+}
+
+/// Checks one pipeline and changes nothing: the database, then the broker. Offline, no server is
+/// asked.
+pub async fn pipeline(config: &Config, pipeline: &config::Pipeline, offline: bool) -> Report {
+    let mut findings = Vec::new();
+    let (mut weaknesses, mut gaps) = (Vec::new(), Vec::new());
+    let broker = config.brokers.get(&pipeline.broker);
+    let database = config.databases.get(&pipeline.database);
+    if offline {
+        let not = "not looked at (--offline)";
+        findings.push(Finding::unknown("database", not));
+        findings.push(Finding::unknown("broker", not));
+    } else if let (Some(broker), Some(database)) = (broker, database) {
+        let (on_database, on_broker) = tokio::join!(side(database, pipeline), broker::look(broker, pipeline));
+        findings.extend(on_database.findings);
+        weaknesses = on_database.weaknesses;
+        findings.extend(on_broker.findings);
+        gaps = on_broker.gaps;
+    }
+    let assumed = broker.is_none_or(|broker| broker.management_url.is_none()) || offline;
+    let guarantee = match database {
+        Some(database) => guarantee::assess(pipeline, database, &weaknesses, gaps, assumed),
+        None => Assessment::default(),
+    };
+    findings.extend(demanded(pipeline, &guarantee.gaps));
+    Report { pipeline: pipeline.name.clone(), findings, guarantee }
+}
+
+async fn side(config: &config::Database, pipeline: &config::Pipeline) -> Side {
+    match sink::open(config) {
+        Ok(database) => look_at_database(&*database, config, pipeline, Purpose::Look).await,
+        Err(failure) => Side::of(Finding::of("database", &failure)),
+    }
+}
+
+/// What the pipeline demands and can't keep, with the remedies.
+pub fn demanded(pipeline: &config::Pipeline, gaps: &[Gap]) -> Option<Finding> {
+    if !pipeline.exactly_once || gaps.is_empty() {
+        return None;
+    }
+    let what: Vec<&str> = gaps.iter().map(|gap| gap.what.as_str()).collect();
+    let remedies: Vec<&str> = gaps.iter().map(|gap| gap.remedy.as_str()).collect();
+    let text = format!("guarantee = \"exactly_once_effect\" can't be kept: {}", what.join("; "));
+    Some(Finding::wrong("guarantee", text).todo(remedies.join("; ")))
 }

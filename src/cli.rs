@@ -13,11 +13,13 @@ use crate::config::{self, Config};
 use crate::nearest::nearest;
 use crate::telemetry::{self, LogFormat};
 
+mod check;
 mod client;
 mod completions;
 mod dlq;
 pub mod escape;
 pub mod exit;
+mod explain;
 mod health;
 mod init;
 mod man;
@@ -26,7 +28,9 @@ mod resume;
 mod run;
 mod schema;
 pub mod signals;
+mod source;
 mod status;
+mod test;
 
 use exit::{CliError, Exit};
 use output::Out;
@@ -82,6 +86,12 @@ enum Format {
 enum Command {
     /// Move messages until told to stop: the worker
     Run(run::Args),
+    /// Check config, broker and database against what the pipelines need; changes nothing
+    Check(check::Args),
+    /// Show step by step what one message would become; writes nothing
+    Explain(explain::Args),
+    /// Run cases out of files: a message in, a row or a rejection out; needs no server
+    Test(test::Args),
     /// What the running worker does, and what it has done so far
     Status,
     /// Let a paused pipeline go on
@@ -91,7 +101,7 @@ enum Command {
     /// Look at dead letters
     #[command(subcommand)]
     Dlq(dlq::Command),
-    /// Print what a new setup needs
+    /// Print what a new setup needs: a config, a CREATE TABLE, the ledger's DDL
     Init(init::Args),
     /// Print the JSON Schema of the config file, for editors
     Schema,
@@ -146,14 +156,22 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
         Format::Json => LogFormat::Json,
     });
     telemetry::init(cli.global.log_level.as_deref(), format).map_err(CliError::usage)?;
+    if let Command::Init(args) = &cli.command
+        && !args.needs_config()
+    {
+        return one_task(init::execute(&cli.global.config, environment()?, args, out));
+    }
     let config = || load(&cli.global.config);
     match cli.command {
         Command::Run(args) => run::execute(config()?, args, out),
+        Command::Check(args) => one_task(check::execute(&config()?, &args, out)),
+        Command::Explain(args) => one_task(explain::execute(&config()?, &args, out)),
+        Command::Test(args) => test::execute(&config()?, &args, out),
         Command::Status => one_task(status::execute(&config()?, out)),
         Command::Resume(args) => one_task(resume::execute(&config()?, &args, out)),
         Command::Health => one_task(health::execute(&config()?, out)),
         Command::Dlq(command) => one_task(dlq::execute(&config()?, command, out)),
-        Command::Init(args) => init::execute(&config()?, &args, out),
+        Command::Init(_) => init::ledger(&config()?, out),
         Command::Schema => schema::execute(out),
         Command::Completions(args) => completions::execute(Cli::command(), &args, out),
         Command::Man => man::execute(Cli::command(), out),

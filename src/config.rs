@@ -32,6 +32,7 @@ pub use load::{load, load_str, process_environment};
 pub use problems::{ConfigErrors, ConfigProblem};
 pub use schema::schema;
 pub use secrets::Secret;
+pub(crate) use units::{show_bytes, show_duration};
 
 /// Everything in one config file.
 #[derive(Clone, Debug)]
@@ -316,6 +317,8 @@ pub struct Pipeline {
     pub id_conflict: IdConflict,
     /// Fields without a column.
     pub unknown_fields: UnknownFields,
+    /// `guarantee = "exactly_once_effect"`: refuse to start where it can't be kept.
+    pub exactly_once: bool,
     /// Key into [`Config::brokers`].
     pub broker: String,
     /// Key into [`Config::databases`].

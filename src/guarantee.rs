@@ -1,9 +1,37 @@
-//! Says in one line what a pipeline's configuration guarantees, and why.
+//! Says what a pipeline's configuration guarantees, why, and what would make it stronger.
 
-use crate::config::{Database, Deduplicate, IdConflict, Pipeline};
+use crate::config::{Database, Deduplicate, IdConflict, IdPlace, Pipeline, Place};
 
-/// The guarantee of a pipeline on this server.
-pub fn of(pipeline: &Pipeline, database: &Database, weaknesses: &[String]) -> String {
+/// Something that may lose a message or write it twice all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// What it is.
+    pub what: String,
+    /// What closes it.
+    pub remedy: String,
+}
+
+/// What a pipeline guarantees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assessment {
+    /// In one line.
+    pub line: String,
+    /// Every message has its effect once, as far as is known.
+    pub exactly_once: bool,
+    /// What speaks against it.
+    pub gaps: Vec<Gap>,
+    /// What nobody could be asked about.
+    pub assumed: Vec<String>,
+    /// What would make it stronger.
+    pub stronger: Vec<String>,
+}
+
+/// What the broker isn't asked about without its management API.
+pub const ASSUMED: &str = "the queue is durable, and drops nothing by a delivery limit, a length or a time to live";
+
+/// The guarantee of a pipeline on this server, in one line. `assumed`: the broker can't be asked
+/// about the queue.
+pub fn of(pipeline: &Pipeline, database: &Database, weaknesses: &[String], assumed: bool) -> String {
     let mut line = match &pipeline.deduplicate {
         Deduplicate::Ledger => format!(
             "exactly-once effect: message IDs stand in {} in the row's own transaction for {}; \
@@ -29,7 +57,72 @@ pub fn of(pipeline: &Pipeline, database: &Database, weaknesses: &[String]) -> St
         line.push_str("; weakened: ");
         line.push_str(weakness);
     }
+    if assumed {
+        line.push_str("; assumed: ");
+        line.push_str(ASSUMED);
+    }
     line
+}
+
+/// The guarantee, what speaks against it, and what would make it stronger. `on_queue`: what the
+/// broker's side adds.
+pub fn assess(
+    pipeline: &Pipeline,
+    database: &Database,
+    weaknesses: &[String],
+    on_queue: Vec<Gap>,
+    assumed: bool,
+) -> Assessment {
+    let mut gaps = Vec::new();
+    if pipeline.deduplicate == Deduplicate::None {
+        gaps.push(Gap {
+            what: "deduplicate = \"none\" writes repeats again".to_owned(),
+            remedy: "set deduplicate = \"ledger\"".to_owned(),
+        });
+    }
+    gaps.extend(weaknesses.iter().map(|weakness| Gap {
+        what: weakness.clone(),
+        remedy: format!("change {} on the server", weakness.split(':').next().unwrap_or(weakness)),
+    }));
+    gaps.extend(on_queue);
+    let mut stronger: Vec<String> = gaps.iter().map(|gap| gap.remedy.clone()).collect();
+    stronger.extend(remedies(pipeline));
+    if assumed {
+        stronger.push("set management_url, so that the queue's type, limits and policies are known".to_owned());
+    }
+    let exactly_once = gaps.is_empty();
+    if !pipeline.exactly_once && exactly_once {
+        let demand = "guarantee = \"exactly_once_effect\" would refuse to start where it can't be kept";
+        stronger.push(demand.to_owned());
+    }
+    Assessment {
+        line: of(pipeline, database, weaknesses, false),
+        exactly_once,
+        gaps,
+        assumed: assumed.then(|| ASSUMED.to_owned()).into_iter().collect(),
+        stronger,
+    }
+}
+
+/// What a config does without.
+fn remedies(pipeline: &Pipeline) -> Vec<String> {
+    let mut remedies = Vec::new();
+    if matches!(pipeline.deduplicate, Deduplicate::Column(_)) {
+        let ledger = "deduplicate = \"ledger\" would notice the same ID with another body, and outlive deleted rows";
+        remedies.push(ledger.to_owned());
+    }
+    if pipeline.id_conflict == IdConflict::Ignore && pipeline.deduplicate == Deduplicate::Ledger {
+        remedies.push("id_conflict = \"dead_letter\" would notice the same ID with another body".to_owned());
+    }
+    if pipeline.message_id.contains(&IdPlace::One(Place::BodyHash)) {
+        let own =
+            "IDs of the publisher's own would tell two messages with the same body apart (\"sha256:body\" doesn't)";
+        remedies.push(own.to_owned());
+    }
+    if pipeline.consumers > 1 {
+        remedies.push("consumers = 1 would keep the queue's order".to_owned());
+    }
+    remedies
 }
 
 fn days(keep: std::time::Duration) -> String {

@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod batch;
+pub mod cases;
 pub mod catalogue;
 pub mod checks;
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod decode;
 pub mod digest;
 pub mod error;
 pub mod guarantee;
+pub mod infer;
 pub mod mapping;
 pub mod message;
 mod nearest;
@@ -25,6 +27,7 @@ pub mod plan;
 pub mod policy;
 pub mod rabbitmq;
 pub mod retry;
+pub mod sample;
 pub mod shutdown;
 pub mod sink;
 pub mod status;

@@ -2,6 +2,8 @@
 //!
 //! [`Plan::compile`] does once what doesn't depend on a message; [`Plan::map`] does the rest.
 
+mod explain;
+mod fits;
 mod id;
 mod place;
 
@@ -15,6 +17,8 @@ use crate::error::{ErrorClass, Failure};
 use crate::message::{Cell, Change, Delivery, Envelope, LedgerEntry, Operation, Row, Slice, Unit};
 use crate::plan::{Deduplication, Ledger, Target, WritePlan};
 use crate::value::{self, Rules, Value};
+pub use explain::{ColumnStep, Steps, cell_text, place_text};
+pub use fits::never_fits;
 use id::IdSource;
 use place::Lookup;
 
@@ -58,6 +62,36 @@ pub(crate) struct Seen<'a> {
     id: Option<&'a str>,
 }
 
+/// What is the matter with a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The table has no such column.
+    Missing,
+    /// The database computes it.
+    Generated,
+    /// The column that repeats are recognised by has no unique key of its own.
+    NoUniqueKey,
+    /// Anything else.
+    Other,
+}
+
+/// Why a pipeline can't be mapped into its table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The column, where it is one's.
+    pub column: Option<String>,
+    /// What kind of problem.
+    pub what: What,
+    /// In words, with what to do.
+    pub text: String,
+}
+
+impl Problem {
+    fn new(what: What, column: &str, text: impl Into<String>) -> Self {
+        Problem { column: Some(column.to_owned()), what, text: text.into() }
+    }
+}
+
 impl Plan {
     /// Compiles a pipeline's mapping for its table.
     ///
@@ -66,6 +100,21 @@ impl Plan {
     /// that constants don't fit, and a deduplication column without a unique key. All of them in
     /// one message.
     pub fn compile(pipeline: &config::Pipeline, table: &Table, ledger: Option<Ledger>) -> Result<Self, Failure> {
+        Plan::compile_all(pipeline, table, ledger).map_err(|problems| {
+            let texts: Vec<String> = problems.into_iter().map(|problem| problem.text).collect();
+            Failure::new(ErrorClass::SinkMisconfigured, "columns", texts.join("; "))
+        })
+    }
+
+    /// As [`Plan::compile`], with each problem on its own.
+    ///
+    /// # Errors
+    /// All problems.
+    pub fn compile_all(
+        pipeline: &config::Pipeline,
+        table: &Table,
+        ledger: Option<Ledger>,
+    ) -> Result<Self, Vec<Problem>> {
         let mut fields = Fields::new(pipeline.unknown_fields != UnknownFields::Ignore);
         let mut problems = Vec::new();
         let mut columns = Vec::new();
@@ -81,8 +130,8 @@ impl Plan {
             }
         }
         if let UnknownFields::Column(name) = &pipeline.unknown_fields {
-            match table.column(name) {
-                Some(column) if !target.iter().any(|taken| taken.name == *name) => {
+            match unknown_fields_column(name, table, &target) {
+                Ok(column) => {
                     columns.push(ColumnPlan {
                         name: name.clone(),
                         kind: column.kind.clone(),
@@ -93,8 +142,7 @@ impl Plan {
                     });
                     target.push(column.clone());
                 }
-                Some(_) => problems.push(format!("column {name} takes unknown_fields and is mapped, too")),
-                None => problems.push(missing_column(name, table)),
+                Err(problem) => problems.push(problem),
             }
         }
         let deduplication = deduplication(pipeline, table, &target, ledger).unwrap_or_else(|problem| {
@@ -102,10 +150,11 @@ impl Plan {
             Deduplication::None
         });
         if target.is_empty() && problems.is_empty() {
-            problems.push(format!("table {} has no column that messages could fill", table.name));
+            let text = format!("table {} has no column that messages could fill", table.name);
+            problems.push(Problem { column: None, what: What::Other, text });
         }
         if !problems.is_empty() {
-            return Err(Failure::new(ErrorClass::SinkMisconfigured, "columns", problems.join("; ")));
+            return Err(problems);
         }
         let id = pipeline.message_id.iter().map(|place| IdSource::compile(place, &mut fields)).collect();
         let expressions = vec![None; target.len()];
@@ -198,25 +247,39 @@ fn by_name(pipeline: &config::Pipeline, table: &Table) -> Vec<ColumnMapping> {
         .collect()
 }
 
-fn missing_column(name: &str, table: &Table) -> String {
-    format!("column {name} is not in table {}: add it, or correct the pipeline's columns", table.name)
+fn missing_column(name: &str, table: &Table) -> Problem {
+    let text = format!("column {name} is not in table {}: add it, or correct the pipeline's columns", table.name);
+    Problem::new(What::Missing, name, text)
+}
+
+fn unknown_fields_column<'t>(name: &str, table: &'t Table, target: &[Column]) -> Result<&'t Column, Problem> {
+    if target.iter().any(|taken| taken.name == *name) {
+        let text = format!("column {name} takes unknown_fields and is mapped, too");
+        return Err(Problem::new(What::Other, name, text));
+    }
+    table.column(name).ok_or_else(|| missing_column(name, table))
 }
 
 fn column_plan<'t>(
     mapping: &ColumnMapping,
     table: &'t Table,
     fields: &mut Fields,
-) -> Result<(ColumnPlan, &'t Column), String> {
+) -> Result<(ColumnPlan, &'t Column), Problem> {
     let column = table.column(&mapping.column).ok_or_else(|| missing_column(&mapping.column, table))?;
     if column.generated {
-        return Err(format!("column {} of table {} is computed by the database", column.name, table.name));
+        let text = format!("column {} of table {} is computed by the database", column.name, table.name);
+        return Err(Problem::new(What::Generated, &column.name, text));
     }
+    let other = |text: String| Problem::new(What::Other, &column.name, text);
     let zone = match &mapping.zone {
         None => None,
-        Some(name) => Some(zone(name).ok_or_else(|| format!("column {}: zone {name} is not known here", column.name))?),
+        Some(name) => {
+            let unknown = || other(format!("column {}: zone {name} is not known here", column.name));
+            Some(zone(name).ok_or_else(unknown)?)
+        }
     };
     let rules = Rules { time: mapping.time, zone, lossy: mapping.lossy };
-    let constant = |constant: &Constant| constant_cell(constant, column, &rules);
+    let constant = |constant: &Constant| constant_cell(constant, column, &rules).map_err(other);
     let source = match &mapping.source {
         ColumnSource::From(place) => CellSource::Lookup(Lookup::compile(place, fields)),
         ColumnSource::Value(value) => CellSource::Constant(constant(value)?),
@@ -261,19 +324,23 @@ fn deduplication(
     table: &Table,
     target: &[Column],
     ledger: Option<Ledger>,
-) -> Result<Deduplication, String> {
+) -> Result<Deduplication, Problem> {
     match (&pipeline.deduplicate, ledger) {
         (Deduplicate::Ledger, Some(ledger)) => Ok(Deduplication::Ledger(ledger)),
-        (Deduplicate::Ledger, None) => Err("the ledger is not open".to_owned()),
+        (Deduplicate::Ledger, None) => {
+            Err(Problem { column: None, what: What::Other, text: "the ledger is not open".to_owned() })
+        }
         (Deduplicate::None, _) => Ok(Deduplication::None),
         (Deduplicate::Column(name), _) => {
             let at = target.iter().position(|column| column.name == *name);
-            let at = at.ok_or_else(|| format!("deduplicate names column {name}, which no source fills"))?;
+            let unfilled = || format!("deduplicate names column {name}, which no source fills");
+            let at = at.ok_or_else(|| Problem::new(What::Other, name, unfilled()))?;
             if !table.unique_keys.iter().any(|key| key.as_slice() == std::slice::from_ref(name)) {
-                return Err(format!(
+                let text = format!(
                     "deduplicate = \"column:{name}\" needs a unique key on {name} alone in table {}",
                     table.name
-                ));
+                );
+                return Err(Problem::new(What::NoUniqueKey, name, text));
             }
             Ok(Deduplication::Column(at))
         }

@@ -11,6 +11,8 @@ mod connect;
 mod connection;
 mod convert;
 mod failure;
+mod management;
+mod probe;
 mod publisher;
 mod subscription;
 mod wire;
@@ -18,6 +20,8 @@ mod wire;
 pub use browse::{BROWSE_AT_ONCE, browse};
 pub use connect::Rabbitmq;
 pub use connection::{BrokerVersion, Connection, QueueState};
+pub use management::{Management, QueueFacts};
+pub use probe::{Publishing, Rights};
 pub use publisher::{CONFIRM_TIMEOUT, DeadLetters, Publisher, UNROUTABLE};
 pub use subscription::Subscription;
 

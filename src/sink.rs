@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::catalogue::{Table, TableName};
+use crate::catalogue::{Kind, Table, TableName};
 use crate::config;
 use crate::error::Failure;
 use crate::message::{Outcome, Unit};
-use crate::plan::{Ledger, WritePlan};
+use crate::plan::{Ledger, Target, WritePlan};
 
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod datetime_text;
@@ -46,12 +46,39 @@ pub struct LedgerIdentity {
 /// How far opening a ledger may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
-    /// Only look: while a pipeline runs, a ledger that is gone must not come back empty in silence.
+    /// Only look, and change nothing: while a pipeline runs, a ledger that is gone must not come
+    /// back empty in silence.
     Existing,
     /// Create what is missing.
     Create,
     /// Create what is missing, and take a marker over that names another queue or table.
     Adopt,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Product and version: `PostgreSQL 15.18`. Empty: not known.
+    pub server: String,
+    /// Older than what the worker was tried with, in words.
+    pub outdated: Option<String>,
+    /// Whom the server takes us for, as SQL's GRANT names it; empty where there are no logins.
+    pub login: String,
+    /// Whether what we send travels encrypted; `None` where nothing travels.
+    pub tls: Option<bool>,
+    /// The server's clock in microseconds since 1970; `None` where it is ours.
+    pub clock: Option<i64>,
+}
+
+/// What this login may do with a table and with the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Columns that it may not fill.
+    pub refused_columns: Vec<String>,
+    /// Whether triggers may fill columns before a row is written; `None`: can't be seen.
+    pub triggers: Option<bool>,
+    /// Whether it may create the ledger's tables; `None`: can't be seen.
+    pub may_create_ledger: Option<bool>,
 }
 
 /// One connection to one database.
@@ -125,6 +152,17 @@ pub trait Session: Send {
     /// guarantee's line; empty where nothing does.
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
 
+    /// What the server says of itself; changes nothing.
+    fn survey(&mut self) -> BoxFuture<'_, Result<Survey, Failure>> {
+        Box::pin(async { Ok(Survey::default()) })
+    }
+
+    /// What this login may do, for a table that is there; changes nothing.
+    fn access<'a>(&'a mut self, table: &'a TableName, ledger: &'a TableName) -> BoxFuture<'a, Result<Access, Failure>> {
+        let _tables = (table, ledger);
+        Box::pin(async { Ok(Access::default()) })
+    }
+
     /// Says goodbye to the server.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
@@ -137,6 +175,27 @@ pub trait Database: Send + Sync {
 
     /// The DDL of the ledger and its marker table.
     fn ledger_ddl(&self, table: &TableName) -> String;
+
+    /// As [`Database::connect`], for a look that must change nothing: no file is made, no mode set.
+    fn connect_to_look(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {
+        self.connect()
+    }
+
+    /// What stands between us and the server and changes what a session means (a pooler), in words.
+    fn between(&self) -> BoxFuture<'_, Result<Option<String>, Failure>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// The INSERT of one row that fills these columns of a target, for people to read.
+    fn insert_sql(&self, target: &Target, columns: &[usize]) -> String {
+        let _shape = (target, columns);
+        String::new()
+    }
+
+    /// A table's name, quoted as SQL.
+    fn quote(&self, table: &TableName) -> String {
+        table.to_string()
+    }
 }
 
 /// The database that a config names.
@@ -158,6 +217,47 @@ pub fn open(config: &config::Database) -> Result<Arc<dyn Database>, Failure> {
             format!("this binary was built without the feature for {kind:?}; build it with `--features`"),
         )),
     }
+}
+
+/// What a column declared so would take, without a server that could be asked. MySQL's JSON is taken for a tree,
+/// as on MySQL itself.
+///
+/// # Errors
+/// A type that isn't known here, or a database that this binary was built without.
+pub fn kind_of(database: config::DatabaseKind, declared: &str) -> Result<Kind, String> {
+    let (name, arguments) = split_type(declared);
+    if name == "enum" {
+        let inside =
+            declared.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map_or("", |(inside, _)| inside);
+        let labels = inside.split(',').map(|label| label.trim().trim_matches('\'').to_owned()).collect();
+        return Ok(Kind::Enum { labels });
+    }
+    let known = match database {
+        #[cfg(feature = "postgres")]
+        config::DatabaseKind::Postgres => postgres::typename::kind(&name, &arguments),
+        #[cfg(feature = "mysql")]
+        config::DatabaseKind::Mysql => mysql::typename::kind(&name, &arguments, declared),
+        #[cfg(feature = "sqlite")]
+        config::DatabaseKind::Sqlite => Some(sqlite::kinds::kind(declared, false)),
+        #[allow(unreachable_patterns)]
+        _ => return Err("this binary was built without that database".to_owned()),
+    };
+    drop(arguments);
+    known.ok_or_else(|| format!("the type {declared:?} isn't known here"))
+}
+
+/// `timestamp(3) with time zone` to `timestamp with time zone` and 3.
+fn split_type(declared: &str) -> (String, Vec<i32>) {
+    let lower = declared.to_ascii_lowercase();
+    let (name, arguments) = match lower.split_once('(') {
+        Some((before, rest)) => {
+            let (inside, after) = rest.split_once(')').unwrap_or((rest, ""));
+            (format!("{before} {after}"), inside.split(',').filter_map(|part| part.trim().parse().ok()).collect())
+        }
+        None => (lower, Vec::new()),
+    };
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ").replace(" []", "[]");
+    (name, arguments)
 }
 
 /// The connection broke, as opposed to a server that answers that it can't: only the former may

@@ -117,6 +117,7 @@ fn start(
 ) {
     let opening = if options.adopt.contains(&context.config.name) { Opening::Adopt } else { Opening::Create };
     let opened = Arc::new(Mutex::new(false));
+    let looked = Arc::new(Mutex::new(false));
     for index in 0..usize::from(context.config.consumers) {
         let keeper = Keeper {
             backoff: Backoff::new(context.config.retry.initial, context.config.retry.max),
@@ -126,6 +127,7 @@ fn start(
             index,
             opening,
             opened: Arc::clone(&opened),
+            looked: Arc::clone(&looked),
             shutdown: shutdown.clone(),
             table: None,
             obstacle_since: None,
@@ -183,6 +185,8 @@ struct Keeper {
     /// Whether a consumer of this pipeline has opened the ledger. Until then they try one after the
     /// other: one that came second would take the first one's marker for that of an earlier run.
     opened: Arc<Mutex<bool>>,
+    /// Whether the broker's side has passed its checks since this process started.
+    looked: Arc<Mutex<bool>>,
     shutdown: Shutdown,
     orders: tokio::sync::watch::Receiver<Control>,
     backoff: Backoff,
@@ -257,7 +261,7 @@ impl Keeper {
             passed = hindrance::passed(&mut self.hindrance, &self.context, &prepared, &self.rabbitmq) => passed?,
             () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
         }
-        let (connection, source) = attach::attach(&self.rabbitmq, &self.context.config).await?;
+        let (connection, source) = attach::attach(&self.rabbitmq, &self.context, &self.looked).await?;
         self.obstacle_since = None;
         let letters = QueueLetters::new(&self.rabbitmq, &self.context.config);
         let started = Instant::now();
@@ -281,7 +285,11 @@ impl Keeper {
         let prepared = checks.await.map_err(|failure| Obstacle::sink(&failure))?;
         if let Some(opened) = &mut first {
             **opened = true;
-            let guarantee = guarantee::of(&context.config, &context.database_config, &prepared.weaknesses);
+            for warning in &prepared.warnings {
+                tracing::warn!(pipeline = context.config.name, "{warning}");
+            }
+            let assumed = self.rabbitmq.config().management_url.is_none();
+            let guarantee = guarantee::of(&context.config, &context.database_config, &prepared.weaknesses, assumed);
             tracing::info!(pipeline = context.config.name, "guarantee: {guarantee}");
             if prepared.ledger_emptied {
                 tracing::error!(

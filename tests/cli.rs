@@ -150,9 +150,23 @@ fn assert_says(output: &Output, expected: i32, words: &[&str]) {
 fn help_is_what_was_agreed() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/help.txt");
     let mut shown = String::new();
-    for command in
-        ["", "run", "status", "resume", "health", "dlq", "dlq list", "dlq show", "init", "schema", "completions", "man"]
-    {
+    for command in [
+        "",
+        "run",
+        "check",
+        "explain",
+        "test",
+        "status",
+        "resume",
+        "health",
+        "dlq",
+        "dlq list",
+        "dlq show",
+        "init",
+        "schema",
+        "completions",
+        "man",
+    ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let output = bare(&args).output().unwrap();
         assert_eq!(code(&output), 0);

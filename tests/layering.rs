@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// All modules, the lowest first: each imports from those before it only.
-const LAYERS: [&str; 27] = [
+const LAYERS: [&str; 30] = [
     // Data.
     "digest",
     "error",
@@ -24,6 +24,8 @@ const LAYERS: [&str; 27] = [
     "retry",
     "guarantee",
     "dead_letter",
+    "sample",
+    "infer",
     "status",
     "summary",
     "telemetry",
@@ -31,6 +33,7 @@ const LAYERS: [&str; 27] = [
     // I/O.
     "rabbitmq",
     "sink",
+    "cases",
     "checks",
     "writer",
     // What puts them together.

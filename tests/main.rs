@@ -4,9 +4,13 @@
 
 mod support;
 
+mod cases;
+mod check;
+mod explain;
 mod faults;
 mod faults_broker;
 mod faults_database;
+mod init;
 mod main_job;
 mod places;
 mod random_values;

@@ -1,17 +1,56 @@
-//! `init`: what a new setup needs.
+//! `init`: what a new setup needs: a config to start from, the table's DDL, the ledger's.
+
+mod connections;
+mod draft;
+mod write;
+
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::exit::{CliError, Exit};
-use super::output::Out;
-use crate::config::Config;
-use crate::sink;
+use super::output::{Out, complain};
+use super::source::next_message;
+use crate::catalogue::{Table, TableName};
+use crate::config::{self, Config};
+use crate::error::{ErrorClass, Failure};
+use crate::infer::{self, Field};
+use crate::message::Envelope;
+use crate::{sample, sink};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// The table to write to: its columns are looked up (not with --ddl, which makes it)
+    #[arg(long, required_unless_present_any = ["sample", "from_queue", "ledger"])]
+    table: Option<String>,
+    /// A sample message: its body, or JSON with `properties` or `headers` and `body`; may be given several times
+    #[arg(long, value_name = "FILE")]
+    sample: Vec<PathBuf>,
+    /// Take this queue's next message as a sample and give it back, which costs it one delivery
+    #[arg(long, value_name = "QUEUE")]
+    from_queue: Option<String>,
+    /// The queue to read [default: that of --from-queue, else the table's name]
+    #[arg(long)]
+    queue: Option<String>,
+    /// Print a CREATE TABLE with types inferred from the samples, instead of a config
+    #[arg(long)]
+    ddl: bool,
     /// Print the DDL of the ledger for every configured database, for logins that may not create it
-    #[arg(long, required = true)]
+    #[arg(long, conflicts_with_all = ["ddl", "table", "sample", "from_queue"])]
     ledger: bool,
+    /// The database's URL, where no config file and no environment says it
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// The broker's URL, likewise
+    #[arg(long, value_name = "URL")]
+    rabbitmq: Option<String>,
+}
+
+impl Args {
+    /// It is about the config as it is, which must be complete.
+    pub(super) fn needs_config(&self) -> bool {
+        self.ledger
+    }
 }
 
 #[derive(Serialize)]
@@ -21,9 +60,8 @@ struct LedgerDdl<'a> {
     ddl: &'a str,
 }
 
-/// Prints; connects to nothing.
-pub(super) fn execute(config: &Config, args: &Args, out: &mut Out) -> Result<Exit, CliError> {
-    debug_assert!(args.ledger, "required");
+/// Prints the ledger's DDL; connects to nothing.
+pub(super) fn ledger(config: &Config, out: &mut Out) -> Result<Exit, CliError> {
     for (name, database) in &config.databases {
         let ddl = sink::open(database)?.ledger_ddl(&database.ledger_table);
         if out.json {
@@ -38,4 +76,93 @@ pub(super) fn execute(config: &Config, args: &Args, out: &mut Out) -> Result<Exi
         }
     }
     Ok(Exit::Done)
+}
+
+/// What is known of the pipeline to be.
+struct Known {
+    queue: String,
+    table: TableName,
+    samples: Vec<Envelope>,
+    fields: Vec<Field>,
+}
+
+/// Prints a config, or a table's DDL.
+pub(super) async fn execute(
+    path: &std::path::Path,
+    environment: Vec<(String, String)>,
+    args: &Args,
+    out: &mut Out,
+) -> Result<Exit, CliError> {
+    let connections = connections::read(path, environment, args.database.as_deref(), args.rabbitmq.as_deref())?;
+    let known = known(&connections, args).await?;
+    if args.ddl {
+        if known.fields.is_empty() {
+            return Err(CliError::usage("--ddl needs samples: --sample FILE, or --from-queue QUEUE"));
+        }
+        let ddl = draft::ddl(&known, &connections.database)?;
+        print(out, "ddl", &ddl);
+        return Ok(Exit::Done);
+    }
+    let draft = match &args.table {
+        Some(_) => draft::for_table(&known, &described(&connections.database, &known.table).await?),
+        None => draft::for_samples(&known),
+    };
+    for remark in &draft.remarks {
+        complain(remark);
+    }
+    print(out, "config", &write::config(&draft, &known, &connections));
+    Ok(Exit::Done)
+}
+
+fn print(out: &mut Out, what: &str, text: &str) {
+    match out.json {
+        true => out.object(&serde_json::json!({ what: text })),
+        false => out.line(text.trim_end()),
+    }
+}
+
+async fn known(connections: &connections::Connections, args: &Args) -> Result<Known, CliError> {
+    let mut samples = Vec::new();
+    for file in &args.sample {
+        let bad = |error: String| CliError::usage(format!("{}: {error}", file.display()));
+        let bytes = std::fs::read(file).map_err(|error| bad(error.to_string()))?;
+        samples.push(sample::envelope(&bytes, false).map_err(bad)?);
+    }
+    if let Some(queue) = &args.from_queue {
+        complain(&format!(
+            "taking the next message of queue {queue} and giving it back: that counts as one delivery of it"
+        ));
+        match next_message(&connections.broker, queue, "init").await? {
+            Some(envelope) => samples.push(envelope),
+            None if args.table.is_some() || !samples.is_empty() => {
+                complain(&format!("no message is ready in queue {queue}: going on without"));
+            }
+            None => return Err(CliError::failed(format!("no message is ready in queue {queue}"))),
+        }
+    }
+    let fields = infer::fields(&samples).map_err(CliError::usage)?;
+    let queue = args.queue.clone().or_else(|| args.from_queue.clone());
+    let name =
+        args.table.clone().or_else(|| queue.as_deref().map(write::plain)).unwrap_or_else(|| "messages".to_owned());
+    let table = match name.split_once('.') {
+        Some((schema, name)) => TableName { schema: Some(schema.to_owned()), name: name.to_owned() },
+        None => TableName { schema: None, name },
+    };
+    Ok(Known { queue: queue.unwrap_or_else(|| table.name.clone()), table, samples, fields })
+}
+
+async fn described(database: &config::Database, table: &TableName) -> Result<Table, CliError> {
+    let opened = sink::open(database)?;
+    let look = async {
+        let mut session = opened.connect_to_look().await?;
+        let described = session.describe(table).await;
+        session.close().await;
+        described
+    };
+    match tokio::time::timeout(database.connect_timeout + database.statement_timeout, look).await {
+        Ok(described) => Ok(described?),
+        Err(_) => {
+            Err(Failure::new(ErrorClass::SinkUnavailable, "deadline", "the database didn't answer in time").into())
+        }
+    }
 }

@@ -12,6 +12,7 @@ pub(super) fn pipeline(section: &Section<'_>, pipeline: &mut Pipeline, brokers: 
     hold_fits_broker(section, pipeline, brokers);
     rate_fits_hold(section, pipeline);
     ids(section, pipeline);
+    guarantee(section, pipeline);
     dead_letters(section, pipeline);
     let retry = &pipeline.retry;
     if retry.initial > retry.max {
@@ -90,6 +91,14 @@ fn rate_fits_hold(section: &Section<'_>, pipeline: &mut Pipeline) {
     } else if most < f64::from(pipeline.prefetch) {
         // Below 2^16, and whole.
         pipeline.prefetch = most as u16;
+    }
+}
+
+fn guarantee(section: &Section<'_>, pipeline: &Pipeline) {
+    if pipeline.exactly_once && pipeline.deduplicate == Deduplicate::None {
+        let message = "can't be kept: deduplicate = \"none\" writes again whatever is delivered again".to_owned();
+        let help = "set deduplicate = \"ledger\", or take the guarantee out".to_owned();
+        section.contradiction(&["guarantee", "deduplicate"], message, Some(help));
     }
 }
 

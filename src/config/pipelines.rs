@@ -57,6 +57,7 @@ fn pipeline(
         message_id,
         id_conflict: section.choice("id_conflict", &id_conflicts).unwrap_or(IdConflict::DeadLetter),
         unknown_fields: unknown_fields(&section),
+        exactly_once: section.choice("guarantee", &[("exactly_once_effect", true), ("none", false)]).unwrap_or(false),
         broker: reference(&section, "broker", "rabbitmq", brokers.keys()),
         database: reference(&section, "database", "database", databases.keys()),
         declare: declare(&section),

@@ -1,5 +1,7 @@
 //! How places in a message are written: `"/pointer"`, `"header:tenant"`, `"property:timestamp"`, `"body"`, …
 
+use std::fmt;
+
 use super::field::Field;
 use super::keys::ALL;
 use super::problems::nearest;
@@ -147,6 +149,30 @@ fn parts(rest: &str, whole: &str) -> Result<Vec<String>, Refusal> {
     rest.split('/').map(unescape).collect()
 }
 
+/// As it is written in the config.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let escaped = |part: &String| part.replace('~', "~0").replace('/', "~1");
+        if let Some((word, _)) = WORDS.iter().find(|(_, place)| place == self) {
+            return f.write_str(word);
+        }
+        match self {
+            Place::Pointer(parts) => parts.iter().try_for_each(|part| write!(f, "/{}", escaped(part))),
+            Place::Header(parts) => {
+                write!(f, "header:{}", parts.iter().map(escaped).collect::<Vec<_>>().join("/"))
+            }
+            Place::Property(property) => {
+                let known = PROPERTIES.iter().find(|(_, known)| known == property);
+                write!(f, "property:{}", known.map_or("", |(name, _)| name))
+            }
+            // The words, all of them found above.
+            Place::RoutingKey | Place::Exchange | Place::Queue | Place::Body | Place::MessageId | Place::BodyHash => {
+                Ok(())
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +199,7 @@ mod tests {
             ("sha256:body", Place::BodyHash),
         ];
         for (text, place) in cases {
+            assert_eq!(place.to_string(), text);
             assert_eq!(parse(text, EXPECTED), Ok(place), "{text}");
         }
     }

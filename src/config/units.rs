@@ -31,7 +31,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 }
 
 /// As it would be written in the config.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub(crate) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
         if millis > 0 && millis.is_multiple_of(length) {
@@ -42,7 +42,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
 }
 
 /// As it would be written in the config.
-pub(super) fn show_bytes(bytes: u64) -> String {
+pub(crate) fn show_bytes(bytes: u64) -> String {
     for (unit, size) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes > 0 && bytes.is_multiple_of(size) {
             return format!("{}{unit}", bytes / size);

@@ -54,6 +54,7 @@ fn pipeline(columns: Option<Vec<ColumnMapping>>) -> config::Pipeline {
         deduplicate: Deduplicate::Column("id".into()),
         id_conflict: IdConflict::DeadLetter,
         unknown_fields: UnknownFields::Ignore,
+        exactly_once: false,
         broker: "default".into(),
         database: "default".into(),
         declare: None,

@@ -64,6 +64,11 @@ pub(super) fn tls(uri: &AMQPUri, files: &config::TlsFiles) -> Result<Option<Rust
     if uri.scheme != AMQPScheme::AMQPS {
         return Ok(None);
     }
+    connector(files).map(Some)
+}
+
+/// What makes a plain connection one with TLS.
+pub(super) fn connector(files: &config::TlsFiles) -> Result<RustlsConnector, Failure> {
     let config = match &files.ca_file {
         Some(path) => {
             let mut config = RustlsConnectorConfig::default();
@@ -77,7 +82,7 @@ pub(super) fn tls(uri: &AMQPUri, files: &config::TlsFiles) -> Result<Option<Rust
         (Some(certificate), Some(key)) => config.connector_with_single_cert(certificates(certificate)?, key_of(key)?),
         _ => config.connector_with_no_client_auth(),
     };
-    connector.map(Some).map_err(|error| tls_failure(&format!("TLS can't be set up: {error}")))
+    connector.map_err(|error| tls_failure(&format!("TLS can't be set up: {error}")))
 }
 
 fn tls_failure(message: &str) -> Failure {

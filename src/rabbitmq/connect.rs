@@ -82,6 +82,26 @@ impl Rabbitmq {
         Err(Failure::new(ErrorClass::SourceLost, code, all))
     }
 
+    /// What it was made of.
+    pub fn config(&self) -> &config::Broker {
+        &self.config
+    }
+
+    /// The virtual host that the (first) URL names.
+    pub fn vhost(&self) -> &str {
+        self.addresses.first().map_or("/", |address| &address.0.vhost)
+    }
+
+    /// The user that the (first) URL names.
+    pub fn user(&self) -> &str {
+        self.addresses.first().map_or("", |address| &address.0.authority.userinfo.username)
+    }
+
+    /// Whether what we send travels encrypted, to whichever address.
+    pub fn encrypted(&self) -> bool {
+        self.addresses.iter().all(|address| address.0.scheme == lapin::uri::AMQPScheme::AMQPS)
+    }
+
     async fn connect_to(&self, address: &Address, name: &str) -> Result<Connection, Failure> {
         let limit = self.config.connect_timeout;
         let place = address.place();

@@ -7,12 +7,13 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{Connection, MySqlConnection, Row as _};
 
 use super::optimistic::{self, Ending};
-use super::{Database, LedgerIdentity, Opening, Session};
+use super::values_sql::Insert;
+use super::{Access, Database, LedgerIdentity, Opening, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Outcome, Unit};
-use crate::plan::{Ledger, WritePlan};
+use crate::plan::{Ledger, Target, WritePlan};
 
 mod bind;
 mod classify;
@@ -20,6 +21,8 @@ mod connect;
 mod describe;
 mod kinds;
 mod ledger;
+mod survey;
+pub(super) mod typename;
 mod unchanged;
 mod write;
 
@@ -57,12 +60,21 @@ impl Database for Mysql {
     fn ledger_ddl(&self, table: &TableName) -> String {
         ledger::ddl(table)
     }
+
+    fn insert_sql(&self, target: &Target, columns: &[usize]) -> String {
+        Insert::new(target, columns, quote_name, &quote(&target.table)).text(1)
+    }
+
+    fn quote(&self, table: &TableName) -> String {
+        quote(table)
+    }
 }
 
 /// One connection.
 struct MysqlSession {
     connection: MySqlConnection,
     mariadb: bool,
+    version: String,
     long_timestamp: bool,
     tls: bool,
     /// Bytes (`max_allowed_packet`).
@@ -139,6 +151,14 @@ impl Session for MysqlSession {
             }
             Ok(found)
         })
+    }
+
+    fn survey(&mut self) -> BoxFuture<'_, Result<Survey, Failure>> {
+        Box::pin(self.look_around())
+    }
+
+    fn access<'a>(&'a mut self, table: &'a TableName, ledger: &'a TableName) -> BoxFuture<'a, Result<Access, Failure>> {
+        Box::pin(self.look_at_rights(table, ledger))
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {

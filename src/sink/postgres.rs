@@ -11,6 +11,8 @@ mod exact;
 mod ledger;
 mod link;
 mod statement;
+mod survey;
+pub(super) mod typename;
 mod unchanged;
 mod write;
 
@@ -19,12 +21,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::Row;
 
-use super::{Database, LedgerIdentity, Opening, Session};
+use super::{Access, Database, LedgerIdentity, Opening, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Outcome, Unit};
-use crate::plan::{Ledger, WritePlan};
+use crate::plan::{Ledger, Target, WritePlan};
 
 use classify::failure;
 use link::Link;
@@ -53,6 +55,18 @@ impl Database for Postgres {
 
     fn ledger_ddl(&self, table: &TableName) -> String {
         ledger::ddl(table)
+    }
+
+    fn between(&self) -> BoxFuture<'_, Result<Option<String>, Failure>> {
+        Box::pin(connect::between(&self.config))
+    }
+
+    fn insert_sql(&self, target: &Target, columns: &[usize]) -> String {
+        statement::insert(target, columns)
+    }
+
+    fn quote(&self, table: &TableName) -> String {
+        statement::table(table)
     }
 }
 
@@ -127,6 +141,20 @@ impl Session for PostgresSession {
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
         Box::pin(async {
             let result = weaknesses(self.link.enter()?).await;
+            self.link.leave(result)
+        })
+    }
+
+    fn survey(&mut self) -> BoxFuture<'_, Result<Survey, Failure>> {
+        Box::pin(async {
+            let result = survey::survey(self.link.enter()?.conn()).await;
+            self.link.leave(result)
+        })
+    }
+
+    fn access<'a>(&'a mut self, table: &'a TableName, ledger: &'a TableName) -> BoxFuture<'a, Result<Access, Failure>> {
+        Box::pin(async {
+            let result = survey::access(self.link.enter()?.conn(), table, ledger).await;
             self.link.leave(result)
         })
     }

@@ -8,17 +8,18 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
 use super::optimistic::{self, Ending};
-use super::{Database, LedgerIdentity, Opening, Session};
+use super::values_sql::Insert;
+use super::{Access, Database, LedgerIdentity, Opening, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Outcome, Unit};
-use crate::plan::{Ledger, WritePlan};
+use crate::plan::{Ledger, Target, WritePlan};
 
 mod bind;
 mod classify;
 mod describe;
-mod kinds;
+pub(super) mod kinds;
 mod ledger;
 mod unchanged;
 mod write;
@@ -32,6 +33,8 @@ const CHECKPOINT_PAGES: u32 = 8 * 1024;
 /// A database file.
 pub(super) struct Sqlite {
     options: SqliteConnectOptions,
+    /// Changes nothing of the file.
+    looking: SqliteConnectOptions,
     connect_timeout: Duration,
     on_connect: Vec<String>,
 }
@@ -52,6 +55,9 @@ impl Sqlite {
         }
         // sqlx panics above the bound of SQLite's own integer.
         let busy = config.lock_timeout.min(Duration::from_millis(i32::MAX as u64));
+        // Neither makes a file nor writes into its header.
+        let looking = options.clone().create_if_missing(false).foreign_keys(true).busy_timeout(busy);
+        let looking = looking.synchronous(SqliteSynchronous::Full).disable_statement_logging();
         let mut options = options
             .journal_mode(SqliteJournalMode::Wal)
             // NORMAL can lose committed, and so acked, rows when the power fails.
@@ -67,11 +73,11 @@ impl Sqlite {
         if !url.contains("mode=") {
             options = options.create_if_missing(true);
         }
-        Ok(Sqlite { options, connect_timeout: config.connect_timeout, on_connect: config.on_connect.clone() })
+        Ok(Sqlite { options, looking, connect_timeout: config.connect_timeout, on_connect: config.on_connect.clone() })
     }
 
-    async fn establish(&self) -> Result<SqliteSession, Failure> {
-        let mut connection = self.options.connect().await.map_err(|error| classify::failure(error, &[]))?;
+    async fn establish(&self, options: &SqliteConnectOptions) -> Result<SqliteSession, Failure> {
+        let mut connection = options.connect().await.map_err(|error| classify::failure(error, &[]))?;
         for statement in &self.on_connect {
             let done = sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&mut connection).await;
             done.map_err(|error| {
@@ -86,20 +92,42 @@ impl Sqlite {
         }
         Ok(SqliteSession { connection, careful: false, broken: false })
     }
+
+    async fn session(&self, options: &SqliteConnectOptions) -> Result<Box<dyn Session>, Failure> {
+        match tokio::time::timeout(self.connect_timeout, self.establish(options)).await {
+            Ok(session) => Ok(Box::new(session?) as Box<dyn Session>),
+            Err(_) => Err(Failure::new(
+                ErrorClass::SinkUnavailable,
+                "connect_timeout",
+                "the database file couldn't be opened within `connect_timeout`; is it locked, or on a disk that hangs?",
+            )),
+        }
+    }
 }
 
 impl Database for Sqlite {
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {
+        Box::pin(self.session(&self.options))
+    }
+
+    fn connect_to_look(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {
         Box::pin(async {
-            match tokio::time::timeout(self.connect_timeout, self.establish()).await {
-                Ok(session) => Ok(Box::new(session?) as Box<dyn Session>),
-                Err(_) => Err(Failure::new(
-                    ErrorClass::SinkUnavailable,
-                    "connect_timeout",
-                    "the database file couldn't be opened within `connect_timeout`; is it locked, or on a disk that hangs?",
-                )),
+            let file = self.options.get_filename();
+            if !file.exists() {
+                let message =
+                    format!("there is no file {}: the worker would make one without any table in it", file.display());
+                return Err(Failure::new(ErrorClass::SinkMisconfigured, "no_such_file", message));
             }
+            self.session(&self.looking).await
         })
+    }
+
+    fn insert_sql(&self, target: &Target, columns: &[usize]) -> String {
+        Insert::new(target, columns, quote_name, &quote(&target.table)).text(1)
+    }
+
+    fn quote(&self, table: &TableName) -> String {
+        quote(table)
     }
 
     fn ledger_ddl(&self, table: &TableName) -> String {
@@ -177,6 +205,22 @@ impl Session for SqliteSession {
             }
             Ok(found)
         })
+    }
+
+    fn survey(&mut self) -> BoxFuture<'_, Result<Survey, Failure>> {
+        Box::pin(async {
+            let version: String = sqlx::query_scalar("SELECT sqlite_version()")
+                .fetch_one(&mut self.connection)
+                .await
+                .map_err(|error| classify::failure(error, &[]))?;
+            Ok(Survey { server: format!("SQLite {version}"), ..Survey::default() })
+        })
+    }
+
+    // Whoever may write to the file may do everything, and triggers can't fill columns.
+    fn access<'a>(&'a mut self, _: &'a TableName, _: &'a TableName) -> BoxFuture<'a, Result<Access, Failure>> {
+        let access = Access { refused_columns: Vec::new(), triggers: Some(false), may_create_ledger: Some(true) };
+        Box::pin(async { Ok(access) })
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -1,18 +1,29 @@
 //! The broker's side of a start: connection, queues, subscription.
 
+use tokio::sync::Mutex;
+
 use super::Obstacle;
+use crate::checks::{self, Level};
 use crate::config;
 use crate::error::Failure;
-use crate::pipeline::first_prefetch;
+use crate::pipeline::{Context, first_prefetch};
 use crate::rabbitmq::{Connection, QueueState, Rabbitmq, Subscription};
 
-/// Connects, finds or declares the queues and subscribes.
+/// Connects, finds or declares the queues, checks them once and subscribes.
 pub(super) async fn attach(
     rabbitmq: &Rabbitmq,
-    pipeline: &config::Pipeline,
+    context: &Context,
+    looked: &Mutex<bool>,
 ) -> Result<(Connection, Subscription), Obstacle> {
+    let pipeline = &context.config;
     let connection = rabbitmq.connect(&pipeline.name).await.map_err(|failure| Obstacle::source(&failure))?;
-    match subscribe(&connection, pipeline).await {
+    let attached = async {
+        find_queues(&connection, pipeline).await?;
+        look_once(rabbitmq, &connection, context, looked).await?;
+        let subscribed = connection.subscribe(&pipeline.queue, first_prefetch(pipeline), &tag(pipeline)).await;
+        subscribed.map_err(|failure| Obstacle::source(&failure))
+    };
+    match attached.await {
         Ok(subscription) => Ok((connection, subscription)),
         Err(obstacle) => {
             connection.close().await;
@@ -21,7 +32,45 @@ pub(super) async fn attach(
     }
 }
 
-async fn subscribe(connection: &Connection, pipeline: &config::Pipeline) -> Result<Subscription, Obstacle> {
+/// The same checks as `rabbit-sink check`, once for each pipeline of a process: each asks the
+/// broker for what it must refuse, which stands in its log.
+async fn look_once(
+    rabbitmq: &Rabbitmq,
+    connection: &Connection,
+    context: &Context,
+    looked: &Mutex<bool>,
+) -> Result<(), Obstacle> {
+    let pipeline = &context.config;
+    let mut looked = looked.lock().await;
+    if *looked {
+        return Ok(());
+    }
+    let side = checks::look_at_queues(connection, rabbitmq, rabbitmq.config(), pipeline).await;
+    let mut findings = side.findings;
+    findings.extend(checks::demanded(pipeline, &side.gaps));
+    for warning in findings.iter().filter(|finding| finding.level == Level::Warning) {
+        tracing::warn!(pipeline = pipeline.name, "{}", warning.sentence());
+    }
+    match findings.iter().find(|finding| finding.level == Level::Unreachable) {
+        // The connection went while it was looked at.
+        Some(lost) => {
+            Err(Obstacle::source(&lost.failure.clone().unwrap_or_else(|| lost_while_looking(lost.sentence()))))
+        }
+        None => match checks::stopping(&findings) {
+            Some(failure) => Err(Obstacle::paused(failure.to_string())),
+            None => {
+                *looked = true;
+                Ok(())
+            }
+        },
+    }
+}
+
+fn lost_while_looking(sentence: String) -> Failure {
+    Failure::new(crate::error::ErrorClass::SourceLost, "checks", sentence)
+}
+
+async fn find_queues(connection: &Connection, pipeline: &config::Pipeline) -> Result<(), Obstacle> {
     let source = |failure| Obstacle::source(&failure);
     let missing = connection.queue_exists(&pipeline.queue).await.map_err(source)? == QueueState::Missing;
     match &pipeline.declare {
@@ -52,7 +101,7 @@ async fn subscribe(connection: &Connection, pipeline: &config::Pipeline) -> Resu
         connection.declare_dead_letter_queue(&dead.queue).await.map_err(refused)?;
         tracing::info!(pipeline = pipeline.name, queue = dead.queue, "dead-letter queue declared");
     }
-    connection.subscribe(&pipeline.queue, first_prefetch(pipeline), &tag(pipeline)).await.map_err(source)
+    Ok(())
 }
 
 /// A declaration that the broker refuses waits for somebody to act, any other failure for the broker.

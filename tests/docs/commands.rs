@@ -75,7 +75,20 @@ fn every_command_line_parses() {
         parses(words);
     }
     let commands: BTreeSet<&str> = all.iter().map(|words| words[0].as_str()).collect();
-    let expected = ["completions", "dlq", "health", "init", "man", "resume", "run", "schema", "status"];
+    let expected = [
+        "check",
+        "completions",
+        "dlq",
+        "explain",
+        "health",
+        "init",
+        "man",
+        "resume",
+        "run",
+        "schema",
+        "status",
+        "test",
+    ];
     assert_eq!(Vec::from_iter(commands), expected, "{all:#?}");
 }
 

@@ -92,6 +92,13 @@ pub(in crate::config) static PIPELINE: Keys = Keys {
              collected there as one JSON object.",
             "\"column:extra\"",
         ),
+        key(
+            "guarantee",
+            words(&["exactly_once_effect", "none"]),
+            Is("\"none\""),
+            "`\"exactly_once_effect\"`: [check](check.md#check) and start refuse what can't keep it.",
+            "\"exactly_once_effect\"",
+        ),
         key("broker", Reference("brokers"), Is("\"default\""), "Which `[brokers.NAME]`.", "\"shop\""),
         key("database", Reference("databases"), Is("\"default\""), "Which `[databases.NAME]`.", "\"lake\""),
         below("declare", &DECLARE),
@@ -110,7 +117,6 @@ pub(in crate::config) static PIPELINE: Keys = Keys {
         later("lanes"),
         later("order"),
         later("schema"),
-        later("guarantee"),
     ],
     exclusive: &[],
 };

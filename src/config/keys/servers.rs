@@ -110,7 +110,8 @@ pub(super) static BROKER: Keys = Keys {
             "management_url",
             Url(&["http", "https"]),
             Nothing,
-            "RabbitMQ's HTTP API. Checked, but not used yet. Without a login of its own it gets the broker's.",
+            "RabbitMQ's HTTP API. Without a login of its own it gets the broker's; the user needs the tag `management`. \
+             The [checks](check.md#check) ask it what AMQP doesn't tell: the queue's type, limits and policies.",
             "\"http://rabbit-1:15672\"",
         ),
         key("management_url_file", SecretFile, Nothing, "A file with that URL.", "\"/run/secrets/management-url\""),

@@ -136,6 +136,7 @@ pub(super) async fn establish(config: &config::Database) -> Result<MysqlSession,
         mariadb,
         tls: !cipher.is_empty(),
         long_timestamp: mariadb && at_least(&version, (11, 5)),
+        version,
         max_packet: text_at(&row, 0)?.and_then(|bytes| bytes.parse().ok()).unwrap_or(1 << 20),
         // MySQL has no timeout for idle transactions: for their time the idle connection's is lowered.
         begin: match mariadb {
@@ -159,7 +160,7 @@ fn on_connect_failed(failure: Failure) -> Failure {
 }
 
 /// `11.8.2-MariaDB-…` is at least 11.5; a `5.5.5-` before it is for old clients.
-fn at_least(version: &str, wanted: (u32, u32)) -> bool {
+pub(super) fn at_least(version: &str, wanted: (u32, u32)) -> bool {
     let version = version.strip_prefix("5.5.5-").unwrap_or(version);
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= wanted

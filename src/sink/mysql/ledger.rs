@@ -56,7 +56,7 @@ impl MysqlSession {
         }
         self.check_engine(table).await?;
         self.check_engine(&markers).await?;
-        self.migrate(table).await?;
+        self.migrate(table, opening).await?;
         let (found, created) = self.marker(table, identity, opening).await?;
         if marker::check(&found, identity, opening)? {
             let adopt = format!("UPDATE {} SET queue = ?, target = ? WHERE id = ?", quote(&markers));
@@ -92,13 +92,13 @@ impl MysqlSession {
     }
 
     /// Brings an older layout up to ours, one process at a time; refuses a newer one.
-    async fn migrate(&mut self, table: &TableName) -> Result<(), Failure> {
+    async fn migrate(&mut self, table: &TableName, opening: Opening) -> Result<(), Failure> {
         let markers = quote(&marker::table(table));
         let Some((oldest, newest)) = self.layouts(&markers).await? else { return Ok(()) };
         if newest > LAYOUT {
             return Err(marker::newer_layout(table, newest, LAYOUT));
         }
-        if oldest == LAYOUT {
+        if oldest == LAYOUT || opening == Opening::Existing {
             return Ok(());
         }
         // DDL commits by itself here: only a named lock keeps two migrations apart.

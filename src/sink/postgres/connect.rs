@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Row};
+use tokio::time::timeout;
 
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -97,6 +98,29 @@ async fn establish(config: &config::Database, options: &PgConnectOptions) -> Res
     }
     refuse_read_only(&mut conn, options).await?;
     Ok(conn)
+}
+
+/// Whether a pooler stands in between. The server itself takes any setting with a dot in its name
+/// at the start of a connection; PgBouncer refuses the connection for it, or leaves it out.
+pub(super) async fn between(config: &config::Database) -> Result<Option<String>, Failure> {
+    const MARK: &str = "rabbit_sink.mark";
+    let options = options(config)?.options([(MARK, "1")]);
+    let asked = async {
+        let mut conn = options.connect().await?;
+        let row = sqlx::query("SELECT current_setting($1, true)").bind(MARK).persistent(false).fetch_one(&mut conn);
+        let mark: Option<String> = row.await?.try_get(0)?;
+        conn.close().await?;
+        Ok::<_, sqlx::Error>(mark.as_deref() == Some("1"))
+    };
+    let direct = match timeout(config.connect_timeout, asked).await {
+        Ok(Ok(direct)) => direct,
+        Ok(Err(sqlx::Error::Database(error))) if error.message().contains("startup parameter") => false,
+        Ok(Err(error)) => return Err(classify::failure(error)),
+        Err(_) => return Ok(None),
+    };
+    let what =
+        "a pooler such as PgBouncer stands in between: settings at the start of a connection don't reach the server";
+    Ok((!direct).then(|| what.to_owned()))
 }
 
 /// A standby answers reads, but isn't the database that we write to: while a failover lasts, that

@@ -107,7 +107,7 @@ fn column(row: &PgRow) -> Result<Column, sqlx::Error> {
 }
 
 /// A row of `pg_type` with a column's modifier.
-struct Type {
+pub(super) struct Type {
     name: String,
     /// `pg_type.typtype`
     sort: String,
@@ -118,7 +118,12 @@ struct Type {
 }
 
 impl Type {
-    fn kind(self) -> Kind {
+    /// One of the server's own.
+    pub(super) fn built_in(name: &str, modifier: i32) -> Type {
+        Type { name: name.to_owned(), sort: "b".to_owned(), built_in: true, modifier, labels: Vec::new() }
+    }
+
+    pub(super) fn kind(self) -> Kind {
         let integer = |min: i64, max: i64| Kind::Int { min: min.into(), max: max.into() };
         let text = |max_chars, max_bytes| Kind::Text { max_chars, max_bytes };
         match (self.name.as_str(), self.built_in) {

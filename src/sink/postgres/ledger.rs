@@ -72,7 +72,7 @@ pub(super) async fn open(
         })?;
     }
     check(link.conn(), table).await?;
-    migrate(link, table).await?;
+    migrate(link, table, opening).await?;
     let (pipeline, was_there) = mark(link, table, identity, opening).await?;
     let emptied = was_there && is_empty(link.conn(), table, pipeline).await?;
     Ok(Ledger { table: table.clone(), pipeline, emptied })
@@ -140,12 +140,12 @@ async fn layout(conn: &mut PgConnection, table: &TableName) -> Result<(i32, i32)
     Ok((oldest.unwrap_or(LAYOUT), newest.unwrap_or(LAYOUT)))
 }
 
-async fn migrate(link: &mut Link, table: &TableName) -> Result<(), Failure> {
+async fn migrate(link: &mut Link, table: &TableName, opening: Opening) -> Result<(), Failure> {
     let (oldest, newest) = layout(link.conn(), table).await?;
     if newest > LAYOUT {
         return Err(marker::newer_layout(table, newest.into(), LAYOUT.into()));
     }
-    if oldest == LAYOUT {
+    if oldest == LAYOUT || opening == Opening::Existing {
         return Ok(());
     }
     link.begin(false).await?;

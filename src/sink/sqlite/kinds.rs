@@ -38,7 +38,7 @@ pub(super) fn affinity(declared: &str) -> Affinity {
 /// Times are stored as text, since SQLite has no type for them: `YYYY-MM-DD`, `HH:MM:SS[.ffffff]`,
 /// `YYYY-MM-DD HH:MM:SS[.ffffff]` (as `CURRENT_TIMESTAMP` writes it; the fraction only where there
 /// is one), and with `+00:00` behind it, in UTC, where the declaration says that there is a zone.
-pub(super) fn kind(declared: &str, strict: bool) -> Kind {
+pub(in crate::sink) fn kind(declared: &str, strict: bool) -> Kind {
     let upper = declared.trim().to_ascii_uppercase();
     let name = upper.split('(').next().unwrap_or_default().trim();
     let zoned = name.contains("TIMESTAMPTZ") || upper.contains("WITH TIME ZONE") || name == "DATETIMEOFFSET";

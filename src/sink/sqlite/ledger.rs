@@ -59,7 +59,7 @@ impl SqliteSession {
                 _ => failure,
             })?;
         }
-        self.migrate(table).await?;
+        self.migrate(table, opening).await?;
         let (found, created) = self.marker(table, identity, opening).await?;
         if marker::check(&found, identity, opening)? {
             let adopt = format!("UPDATE {} SET queue = ?, target = ? WHERE id = ?", quote(&marker::table(table)));
@@ -95,7 +95,7 @@ impl SqliteSession {
     }
 
     /// Brings an older layout up to ours, under the write lock; refuses a newer one.
-    async fn migrate(&mut self, table: &TableName) -> Result<(), Failure> {
+    async fn migrate(&mut self, table: &TableName, opening: Opening) -> Result<(), Failure> {
         let markers = quote(&marker::table(table));
         let range = format!("SELECT min(layout), max(layout) FROM {markers}");
         let row = sqlx::query(AssertSqlSafe(range))
@@ -106,7 +106,9 @@ impl SqliteSession {
         if let Some(newest) = newest.filter(|newest| *newest > LAYOUT) {
             return Err(marker::newer_layout(table, newest, LAYOUT));
         }
-        let Some(oldest) = oldest.filter(|oldest| *oldest < LAYOUT) else { return Ok(()) };
+        let Some(oldest) = oldest.filter(|oldest| *oldest < LAYOUT && opening != Opening::Existing) else {
+            return Ok(());
+        };
         let mut steps = String::from("BEGIN IMMEDIATE;\n");
         for step in MIGRATIONS.iter().skip(usize::try_from(oldest - 1).unwrap_or(0)) {
             steps.push_str(&step.replace("{ledger}", &quote(table)));

@@ -1,0 +1,334 @@
+//! The database's side of a pipeline.
+
+use super::{Finding, columns};
+use crate::catalogue::Table;
+use crate::config::{self, Deduplicate};
+use crate::error::{ErrorClass, Failure};
+use crate::guarantee::Gap;
+use crate::mapping::{Plan, Problem};
+use crate::plan::{Deduplication, Ledger};
+use crate::sink::{Access, Database, LedgerIdentity, Opening, Session, Survey};
+
+/// Clocks that differ by more make `ledger_keep` and the times of dead letters mislead.
+const CLOCKS_APART: i64 = 30_000_000;
+
+const POOL_SESSIONS: &str = "let it pool sessions (PgBouncer: pool_mode = session), since timeouts, SET ROLE and \
+                             prepared statements belong to a session";
+
+/// What a look is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To tell: nothing may change.
+    Look,
+    /// To start a pipeline: the ledger may be made.
+    Start(Opening),
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Side {
+    /// A line each.
+    pub findings: Vec<Finding>,
+    /// The table, where it is there.
+    pub table: Option<Table>,
+    /// How to map, where that can be told.
+    pub plan: Option<Plan>,
+    /// The ledger is there, and the plan's writes can be rehearsed with it.
+    pub ledger_open: bool,
+    /// The ledger has been emptied behind a marker that says it was used.
+    pub ledger_emptied: bool,
+    /// What weakens durability.
+    pub weaknesses: Vec<String>,
+}
+
+impl Side {
+    pub(super) fn of(finding: Finding) -> Self {
+        Side { findings: vec![finding], ..Side::default() }
+    }
+}
+
+/// Everything that one connection can find out. A connection that is lost on the way ends it.
+pub(super) async fn look(
+    database: &dyn Database,
+    config: &config::Database,
+    pipeline: &config::Pipeline,
+    purpose: Purpose,
+) -> Side {
+    let connected = match purpose {
+        Purpose::Look => database.connect_to_look().await,
+        Purpose::Start(_) => database.connect().await,
+    };
+    let mut session = match connected {
+        Ok(session) => session,
+        Err(failure) => return Side::of(not_connected(&failure, config)),
+    };
+    let mut look = Look { database, config, pipeline, purpose, side: Side::default(), login: String::new() };
+    if let Err(mut failure) = look.through(&mut *session).await {
+        // A prepared statement of somebody else's, or none of ours.
+        if matches!(failure.code.as_ref(), "42P05" | "26000") {
+            failure.message = format!("its sessions are shared by a pooler: {POOL_SESSIONS}").into();
+        }
+        look.side.findings.push(Finding::of("database", &failure));
+    }
+    session.close().await;
+    look.side
+}
+
+fn not_connected(failure: &Failure, config: &config::Database) -> Finding {
+    let finding = Finding::of("database", failure);
+    match (failure.class, failure.code.as_ref()) {
+        (ErrorClass::SinkMisconfigured, "28P01" | "28000" | "1045") => {
+            finding.todo(format!("check user and password of database \"{}\"", config.name))
+        }
+        (ErrorClass::SinkMisconfigured, "3D000" | "1049") => finding.todo("create the database, or correct the URL"),
+        (ErrorClass::SinkMisconfigured, "no_such_file") => {
+            finding.todo("make the file with its table: sqlite3 FILE < table.sql (`rabbit-sink init --ddl` writes one)")
+        }
+        (_, "25006") => finding.todo("name the primary in the URL; the worker holds until it can write"),
+        _ => finding,
+    }
+}
+
+struct Look<'a> {
+    database: &'a dyn Database,
+    config: &'a config::Database,
+    pipeline: &'a config::Pipeline,
+    purpose: Purpose,
+    side: Side,
+    login: String,
+}
+
+impl Look<'_> {
+    async fn through(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
+        // First: with its statements mixed up by a pooler, a session can't say anything else.
+        if let Some(between) = self.database.between().await.unwrap_or_default() {
+            self.add(Finding::warning("pooler", between).todo(POOL_SESSIONS));
+        }
+        let survey = session.survey().await?;
+        self.server(&survey);
+        self.login = survey.login;
+        let described = self.side(session.describe(&self.pipeline.table).await, "table")?;
+        let fits = match &described {
+            Some(table) => self.table(session, table).await?,
+            None => false,
+        };
+        // A start that fails must not leave a ledger that says which table it was for.
+        if fits || self.purpose == Purpose::Look {
+            let ledger = self.ledger(session).await?;
+            self.side.ledger_open = ledger.is_some();
+            self.side.ledger_emptied = ledger.as_ref().is_some_and(|ledger| ledger.emptied);
+            if let (true, Some(table)) = (fits, &described) {
+                self.writing(session, table, ledger).await?;
+            }
+        }
+        self.side.table = described;
+        let weaknesses = session.weaknesses().await?;
+        for weakness in &weaknesses {
+            self.add(
+                Finding::warning("durability", weakness).todo("what is acked may be lost then: see the guarantee"),
+            );
+        }
+        if weaknesses.is_empty() {
+            self.add(Finding::ok("durability", "the server keeps what it has committed"));
+        }
+        let gaps: Vec<Gap> = crate::guarantee::assess(self.pipeline, self.config, &weaknesses, Vec::new(), false).gaps;
+        if let (Purpose::Start(_), Some(refused)) = (self.purpose, super::demanded(self.pipeline, &gaps)) {
+            self.add(refused);
+        }
+        self.side.weaknesses = weaknesses;
+        Ok(())
+    }
+
+    fn add(&mut self, finding: Finding) {
+        self.side.findings.push(finding);
+    }
+
+    /// A wrong setup becomes a line, anything else ends the look.
+    fn side<T>(&mut self, result: Result<T, Failure>, check: &'static str) -> Result<Option<T>, Failure> {
+        match result {
+            Ok(found) => Ok(Some(found)),
+            Err(failure) if failure.class == ErrorClass::SinkMisconfigured => {
+                let finding = Finding::of(check, &failure);
+                let finding = match self.mend(&failure) {
+                    Some(mend) => finding.mend(mend),
+                    None => finding,
+                };
+                self.add(finding);
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The SQL that mends it.
+    fn mend(&self, failure: &Failure) -> Option<String> {
+        let table = self.database.quote(&self.pipeline.table);
+        let login = if self.login.is_empty() { "…" } else { &self.login };
+        match failure.code.as_ref() {
+            "42P01" | "1146" | "no_such_table" => Some(
+                "rabbit-sink init --sample FILE --ddl     # prints a CREATE TABLE out of sample messages".to_owned(),
+            ),
+            "42501" if failure.message.contains("USAGE") => {
+                let schema = self.pipeline.table.schema.as_deref().unwrap_or_default();
+                Some(format!("GRANT USAGE ON SCHEMA \"{schema}\" TO {login};"))
+            }
+            "42501" | "1142" | "1143" => Some(format!("GRANT INSERT ON {table} TO {login};")),
+            "engine" => Some(format!("ALTER TABLE {table} ENGINE = InnoDB;")),
+            _ => None,
+        }
+    }
+
+    fn server(&mut self, survey: &Survey) {
+        if survey.server.is_empty() {
+            return;
+        }
+        let login = if survey.login.is_empty() { String::new() } else { format!(" as {}", survey.login) };
+        let tls = match survey.tls {
+            Some(true) => ", encrypted",
+            Some(false) => ", not encrypted",
+            None => "",
+        };
+        self.add(Finding::ok("database", format!("{}{login}{tls}", survey.server)));
+        if let Some(outdated) = &survey.outdated {
+            self.add(Finding::warning("version", outdated).todo("docs/compatibility.md lists what was tried"));
+        }
+        if let Some(clock) = survey.clock {
+            let apart = clock - jiff::Timestamp::now().as_microsecond();
+            self.add(if apart.abs() > CLOCKS_APART {
+                let text = format!("the server's clock and ours are {} s apart", apart.abs() / 1_000_000);
+                Finding::warning("clock", text).todo("set both by NTP: the ledger is pruned by the server's clock")
+            } else {
+                Finding::ok("clock", "the server's clock is ours")
+            });
+        }
+    }
+
+    /// The ledger as far as it is there. What the worker would make isn't wrong.
+    async fn ledger(&mut self, session: &mut dyn Session) -> Result<Option<Ledger>, Failure> {
+        if self.pipeline.deduplicate != Deduplicate::Ledger {
+            return Ok(None);
+        }
+        let name = &self.config.ledger_table;
+        let identity = LedgerIdentity {
+            pipeline: self.pipeline.name.clone(),
+            queue: self.pipeline.queue.clone(),
+            table: self.pipeline.table.clone(),
+        };
+        let opening = match self.purpose {
+            Purpose::Look => Opening::Existing,
+            Purpose::Start(opening) => opening,
+        };
+        match session.open_ledger(name, &identity, opening).await {
+            Ok(ledger) => {
+                let text = format!("{name} knows this pipeline; kept for {}", humane(self.config.ledger_keep));
+                self.add(match ledger.emptied {
+                    false => Finding::ok("ledger", text),
+                    true => Finding::warning(
+                        "ledger",
+                        format!("{name} has no entry of this pipeline, which has run before"),
+                    )
+                    .todo("if it wrote anything: whatever is delivered again now is written again"),
+                });
+                Ok(Some(ledger))
+            }
+            Err(failure) if failure.code == "ledger_missing" && self.purpose == Purpose::Look => {
+                let access = session.access(&self.pipeline.table, name).await.unwrap_or_default();
+                self.unmade_ledger(&access);
+                Ok(None)
+            }
+            Err(failure) => self.side(Err(failure), "ledger"),
+        }
+    }
+
+    fn unmade_ledger(&mut self, access: &Access) {
+        let name = &self.config.ledger_table;
+        let ddl = self.database.ledger_ddl(name);
+        let later = format!("{name} has nothing of this pipeline yet");
+        self.add(match access.may_create_ledger {
+            Some(true) => Finding::ok("ledger", format!("{later}; the worker makes what is missing at its start")),
+            Some(false) => Finding::warning("ledger", format!("{later}, and this login may not create tables"))
+                .todo("if the tables aren't there, let somebody run this and grant SELECT, INSERT, UPDATE and DELETE on both")
+                .mend(ddl.trim_end()),
+            None => Finding::unknown("ledger", format!("{later}; not known whether this login may create tables"))
+                .todo("if it may not: `rabbit-sink init --ledger` prints the DDL"),
+        });
+    }
+
+    /// Whether rows can be mapped into the table and this login may insert them, as far as the
+    /// catalogue says.
+    async fn table(&mut self, session: &mut dyn Session, table: &Table) -> Result<bool, Failure> {
+        let key = |key: &Vec<String>| format!("({})", key.join(", "));
+        let keys = match table.unique_keys.as_slice() {
+            [] => "no unique key".to_owned(),
+            keys => format!("unique: {}", keys.iter().map(key).collect::<Vec<_>>().join(", ")),
+        };
+        self.add(Finding::ok("table", format!("{}, {} columns, {keys}", table.name, table.columns.len())));
+        let access = session.access(&self.pipeline.table, &self.config.ledger_table).await?;
+        let may_insert = self.side(session.check_privileges(&self.pipeline.table).await, "privileges")?.is_some();
+        match self.plan(table, None) {
+            Err(problems) => {
+                let texts: Vec<&str> = problems.iter().map(|problem| problem.text.as_str()).collect();
+                let failure = Failure::new(ErrorClass::SinkMisconfigured, "columns", texts.join("; "));
+                // The worker's reason names them all at once.
+                let found = match self.purpose {
+                    Purpose::Look => columns::problems(&problems, table, self.database, self.config.kind),
+                    Purpose::Start(_) => vec![Finding::of("columns", &failure)],
+                };
+                self.side.findings.extend(found);
+                Ok(false)
+            }
+            Ok(plan) => {
+                let mut found = columns::fit(self.pipeline, table, &plan, &access);
+                let grant = self.mend(&Failure::new(ErrorClass::SinkMisconfigured, "42501", ""));
+                for finding in found.iter_mut().filter(|finding| finding.check == "privileges") {
+                    finding.mend.clone_from(&grant);
+                }
+                let fits = !found.iter().any(Finding::stops);
+                self.side.findings.extend(found);
+                self.side.plan = Some(plan);
+                Ok(may_insert && fits)
+            }
+        }
+    }
+
+    /// The columns don't depend on the ledger: where it isn't open, another stands in for it.
+    fn plan(&self, table: &Table, ledger: Option<Ledger>) -> Result<Plan, Vec<Problem>> {
+        let ledger = match self.pipeline.deduplicate {
+            Deduplicate::Ledger => Some(ledger.unwrap_or_else(|| Ledger {
+                table: self.config.ledger_table.clone(),
+                pipeline: 0,
+                emptied: false,
+            })),
+            Deduplicate::Column(_) | Deduplicate::None => None,
+        };
+        Plan::compile_all(self.pipeline, table, ledger)
+    }
+
+    /// The statements themselves, without a row, rolled back.
+    async fn writing(
+        &mut self,
+        session: &mut dyn Session,
+        table: &Table,
+        ledger: Option<Ledger>,
+    ) -> Result<(), Failure> {
+        let ledger_open = ledger.is_some();
+        let Ok(plan) = self.plan(table, ledger) else { return Ok(()) };
+        let mut write = (*plan.write).clone();
+        if !ledger_open && matches!(write.deduplication, Deduplication::Ledger(_)) {
+            write.deduplication = Deduplication::None;
+        }
+        self.side.plan = Some(plan);
+        if self.side(session.probe_write(&write).await, "privileges")?.is_some() {
+            let on = if ledger_open { "the table and the ledger" } else { "the table" };
+            self.add(Finding::ok("privileges", format!("this login may insert into {on} (tried, rolled back)")));
+        }
+        Ok(())
+    }
+}
+
+fn humane(time: std::time::Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds % 86_400 == 0 => format!("{} d", seconds / 86_400),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}

@@ -1,0 +1,93 @@
+//! What the unacked messages may take at worst, beside what this process may have.
+
+use std::path::Path;
+
+use super::Finding;
+use crate::config::Config;
+
+/// What a worker has beside its messages: code, connections, buffers.
+const BASE: u64 = 48 << 20;
+
+/// The worst case of all pipelines together, in one line.
+pub fn memory(config: &Config, limit: Option<u64>) -> Finding {
+    let mut worst = BASE;
+    let mut parts = Vec::new();
+    for pipeline in config.pipelines.values() {
+        let limits = &pipeline.limits;
+        let unbounded = u64::from(pipeline.prefetch).saturating_mul(limits.max_body as u64);
+        let bodies = unbounded.min((limits.max_unacked_bytes as u64).max(limits.max_body as u64));
+        // A batch stands in memory once more as values and as the statement that carries them.
+        let batch = 2 * (pipeline.batch.max_bytes as u64).max(limits.max_body as u64).min(bodies);
+        let all = (bodies + batch).saturating_mul(u64::from(pipeline.consumers));
+        worst = worst.saturating_add(all);
+        parts.push(format!(
+            "{} {} × ({} unacked + {} in a batch; prefetch × max_body alone would be {})",
+            pipeline.name,
+            pipeline.consumers,
+            mib(bodies),
+            mib(batch),
+            mib(unbounded)
+        ));
+    }
+    let text = format!("at worst {}: {}", mib(worst), parts.join(", "));
+    match limit {
+        None => Finding::ok("memory", format!("{text}; this process has no limit of its own")),
+        Some(limit) if worst <= limit => Finding::ok("memory", format!("{text}; the limit is {}", mib(limit))),
+        Some(limit) => Finding::warning("memory", format!("{text}; the limit is {}", mib(limit)))
+            .todo("lower limits.max_unacked_bytes, limits.max_body or consumers, or raise the limit"),
+    }
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+/// Bytes that this process's control group may have; `None`: without a limit.
+pub fn memory_limit() -> Option<u64> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    limit_below(Path::new("/sys/fs/cgroup"), &own)
+}
+
+/// The lowest limit from the group upwards, of version 2 or 1.
+fn limit_below(root: &Path, own: &str) -> Option<u64> {
+    let mut limits = Vec::new();
+    for line in own.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(group)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (root, file) = match controllers {
+            "" => (root.to_owned(), "memory.max"),
+            names if names.split(',').any(|name| name == "memory") => (root.join("memory"), "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        // Within a container the group's path may be the host's, and its files stand at the root.
+        for group in Path::new(group.trim_start_matches('/')).ancestors() {
+            let text = std::fs::read_to_string(root.join(group).join(file)).unwrap_or_default();
+            limits.extend(text.trim().parse::<u64>().ok());
+        }
+    }
+    // Version 1 writes "no limit" as a number near 2^63.
+    limits.into_iter().min().filter(|limit| *limit < 1 << 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_limit_on_the_way_up_counts() {
+        let root = std::env::temp_dir().join(format!("rabbit-sink-cgroup-{}", std::process::id()));
+        let write = |path: &str, text: &str| {
+            std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            std::fs::write(root.join(path), text).unwrap();
+        };
+        write("memory.max", "max\n");
+        write("a/memory.max", "1000\n");
+        write("a/b/memory.max", "5000\n");
+        write("memory/c/memory.limit_in_bytes", "9223372036854771712\n");
+        assert_eq!(limit_below(&root, "0::/a/b\n"), Some(1000));
+        assert_eq!(limit_below(&root, "0::/elsewhere\n"), None);
+        assert_eq!(limit_below(&root, "4:cpu,memory:/c\n"), None);
+        assert_eq!(limit_below(&root, ""), None);
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+}

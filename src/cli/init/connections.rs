@@ -1,0 +1,59 @@
+//! Which broker and database a new config is for: as options, environment or an unfinished file say.
+
+use std::path::Path;
+
+use crate::cli::exit::CliError;
+use crate::config::{self, Broker, Database, load_str};
+
+/// Where the config is looked for when nobody says where.
+pub(in crate::cli) const DEFAULT_PATH: &str = "config/rabbit-sink.toml";
+
+/// What stands in for a pipeline, without which no config is complete.
+const STAND_IN: &str = "\n[pipelines.init]\nqueue = \"init\"\ntable = \"init\"\n";
+
+/// Both, and whose word it is.
+pub(super) struct Connections {
+    pub broker: Broker,
+    pub database: Database,
+    /// A variable of the environment says it, and will say so to `run`, too.
+    pub broker_from_environment: bool,
+    pub database_from_environment: bool,
+}
+
+/// Reads what there is. A file that isn't there by default, or is empty (since the shell has just
+/// made it for our output), says nothing.
+pub(super) fn read(
+    path: &Path,
+    mut environment: Vec<(String, String)>,
+    database: Option<&str>,
+    broker: Option<&str>,
+) -> Result<Connections, CliError> {
+    let set = |name: &str| environment.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
+    let broker_from_environment = broker.is_none() && set("RABBIT_SINK__RABBITMQ__URL");
+    let database_from_environment = database.is_none() && set("RABBIT_SINK__DATABASE__URL");
+    for (key, given) in [("RABBIT_SINK__DATABASE__URL", database), ("RABBIT_SINK__RABBITMQ__URL", broker)] {
+        if let Some(url) = given {
+            environment.retain(|(name, _)| !name.eq_ignore_ascii_case(key));
+            environment.push((key.to_owned(), url.to_owned()));
+        }
+    }
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(_) if path == Path::new(DEFAULT_PATH) => String::new(),
+        // Says what is the matter, as for every other command.
+        Err(_) => {
+            let told = config::load(path, &environment).map_err(|errors| CliError::usage(errors.to_string()));
+            return Err(told.err().unwrap_or_else(|| CliError::usage("the config can't be read")));
+        }
+    };
+    let stand_in = if text.contains("[pipelines") { "" } else { STAND_IN };
+    let config = load_str(&path.display().to_string(), &format!("{text}{stand_in}"), &environment)
+        .map_err(|errors| CliError::usage(errors.to_string()))?;
+    let missing = |what: &str| CliError::usage(format!("the config has no default {what}: give one by --{what} URL"));
+    Ok(Connections {
+        broker: config.brokers.get("default").cloned().ok_or_else(|| missing("rabbitmq"))?,
+        database: config.databases.get("default").cloned().ok_or_else(|| missing("database"))?,
+        broker_from_environment,
+        database_from_environment,
+    })
+}

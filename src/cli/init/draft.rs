@@ -1,0 +1,260 @@
+//! Which column is filled from where.
+
+use super::Known;
+use crate::catalogue::{Column, Kind, Table};
+use crate::cli::exit::CliError;
+use crate::config::{self, ColumnMapping, ColumnSource, Place, Property, TimeUnit};
+use crate::infer::{self, Field, Guess, field_for, normal};
+use crate::sink;
+use crate::value::{self, Rules, Value};
+
+/// One line of the columns.
+pub(super) struct Line {
+    pub mapping: ColumnMapping,
+    /// Stands there as a comment: the column is left to the database.
+    pub off: bool,
+    pub comment: String,
+}
+
+/// What goes into a config.
+pub(super) struct Draft {
+    pub message_id: Vec<String>,
+    pub message_id_comment: String,
+    pub columns: Vec<Line>,
+    /// What somebody should look at.
+    pub remarks: Vec<String>,
+}
+
+/// For a table as it is.
+pub(super) fn for_table(known: &Known, table: &Table) -> Draft {
+    let columns: Vec<Line> =
+        table.columns.iter().filter(|column| !column.generated).map(|column| line(column, table, known)).collect();
+    let mut remarks = Vec::new();
+    let taken = |field: &Field| columns.iter().any(|line| line.mapping.source == ColumnSource::From(field.place()));
+    let whole = columns.iter().any(|line| !line.off && line.mapping.source == ColumnSource::From(Place::Body));
+    let left: Vec<String> =
+        known.fields.iter().filter(|field| !taken(field)).map(|field| field.place().to_string()).collect();
+    if !left.is_empty() && !whole {
+        remarks.push(format!("no column takes {} of the sample", left.join(", ")));
+    }
+    remarks.extend(
+        columns
+            .iter()
+            .filter(|line| line.comment.starts_with('!'))
+            .map(|line| format!("column {}: {}", line.mapping.column, line.comment.trim_start_matches(['!', ' ']))),
+    );
+    finish(known, columns, remarks)
+}
+
+/// For the table that [`ddl`] makes of the samples.
+pub(super) fn for_samples(known: &Known) -> Draft {
+    let key = body_id(known).map(|field| field.path.clone());
+    let line = |field: &Field| {
+        let mut mapping = plain(&field.column(), field.place());
+        mapping.required = key.as_ref() == Some(&field.path);
+        Line { mapping, off: false, comment: String::new() }
+    };
+    finish(known, known.fields.iter().map(line).collect(), Vec::new())
+}
+
+fn finish(known: &Known, columns: Vec<Line>, mut remarks: Vec<String>) -> Draft {
+    let (message_id, message_id_comment) = message_id(known);
+    if message_id_comment.starts_with('!') {
+        remarks.push(message_id_comment.trim_start_matches(['!', ' ']).to_owned());
+    }
+    Draft { message_id, message_id_comment, columns, remarks }
+}
+
+/// A CREATE TABLE for what the samples have.
+pub(super) fn ddl(known: &Known, database: &config::Database) -> Result<String, CliError> {
+    let opened = sink::open(database)?;
+    let quote = |name: &str| opened.quote(&crate::catalogue::TableName { schema: None, name: name.to_owned() });
+    let key = body_id(known).map(Field::column);
+    let mut lines = Vec::new();
+    let mut names: Vec<String> = Vec::new();
+    for field in &known.fields {
+        let name = field.column();
+        if names.contains(&name) {
+            return Err(CliError::failed(format!("two fields of the samples would both be the column {name}")));
+        }
+        let is_key = key.as_ref() == Some(&name);
+        let sql_type = infer::sql_type(&field.guess, database.kind, is_key);
+        let not_null = if is_key { " NOT NULL" } else { "" };
+        lines.push(format!("    {} {sql_type}{not_null}", quote(&name)));
+        names.push(name);
+    }
+    if let Some(key) = &key {
+        lines.push(format!("    PRIMARY KEY ({})", quote(key)));
+    }
+    let count = known.samples.len();
+    let unsure: Vec<String> = known
+        .fields
+        .iter()
+        .filter(|field| matches!(field.guess, Guess::Nothing))
+        .map(|field| format!("-- {} is null in every sample: correct its type\n", field.column()))
+        .collect();
+    Ok(format!(
+        "-- Types inferred from {count} sample{}; what another message has and its column doesn't hold is dead-lettered.\n\
+         {}CREATE TABLE {} (\n{}\n);\n",
+        if count == 1 { "" } else { "s" },
+        unsure.concat(),
+        opened.quote(&known.table),
+        lines.join(",\n")
+    ))
+}
+
+fn plain(column: &str, place: Place) -> ColumnMapping {
+    ColumnMapping {
+        column: column.to_owned(),
+        source: ColumnSource::From(place),
+        required: false,
+        default: None,
+        time: None,
+        zone: None,
+        lossy: false,
+    }
+}
+
+fn line(column: &Column, table: &Table, known: &Known) -> Line {
+    let needed = !column.nullable && !column.has_default;
+    let with = |place: Place, comment: &str| {
+        let mapping = ColumnMapping { required: needed, ..plain(&column.name, place) };
+        Line { mapping, off: false, comment: comment.to_owned() }
+    };
+    if let Some(field) = field_for(&column.name, &known.fields) {
+        return fitted(column, field, needed);
+    }
+    if let Some(place) = around(column, known) {
+        return with(place, "");
+    }
+    let guessed = Place::Pointer(vec![column.name.clone()]);
+    let counted = column.has_default
+        && matches!(column.kind, Kind::Int { .. })
+        && table.unique_keys.iter().any(|key| key.as_slice() == std::slice::from_ref(&column.name));
+    match (known.samples.is_empty(), needed) {
+        (true, _) if counted => Line { off: true, ..with(guessed, "the database counts it up") },
+        (true, _) => with(guessed, ""),
+        (false, true) => with(guessed, "! NOT NULL, without a default, and not in the sample: correct this"),
+        (false, false) => Line { off: true, ..with(guessed, "not in the sample: left to the database") },
+    }
+}
+
+/// A column that is filled from what stands around the body, by its name.
+fn around(column: &Column, known: &Known) -> Option<Place> {
+    let name = normal(&column.name);
+    let has = |test: &dyn Fn(&crate::message::Envelope) -> bool| known.samples.iter().any(test);
+    if known.samples.is_empty() {
+        return None;
+    }
+    let header = known
+        .samples
+        .iter()
+        .flat_map(|sample| &sample.headers.0)
+        .map(|(header, _)| header)
+        .find(|header| normal(header) == name || normal(header.trim_start_matches("x-")) == name);
+    if let Some(header) = header {
+        return Some(Place::Header(vec![header.clone()]));
+    }
+    let texts =
+        matches!(column.kind, Kind::Json | Kind::JsonTree { .. } | Kind::Bytes { .. } | Kind::Text { .. } | Kind::Any);
+    match name.as_str() {
+        "messageid" | "eventid" | "msgid" => Some(Place::MessageId),
+        "routingkey" => Some(Place::RoutingKey),
+        "exchange" => Some(Place::Exchange),
+        "queue" => Some(Place::Queue),
+        "timestamp" | "receivedat" | "sentat" | "publishedat" | "messagetimestamp"
+            if has(&|sample| sample.properties.timestamp.is_some()) =>
+        {
+            Some(Place::Property(Property::Timestamp))
+        }
+        "payload" | "body" | "raw" | "rawbody" | "message" | "document" | "data" | "event" if texts => {
+            Some(Place::Body)
+        }
+        _ => None,
+    }
+}
+
+/// The field, with what its values need to go into the column.
+fn fitted(column: &Column, field: &Field, required: bool) -> Line {
+    let base = ColumnMapping { required, ..plain(&column.name, field.place()) };
+    let mut refusal = None;
+    for (time, zone, comment) in [
+        (None, None, ""),
+        (epoch(field), None, "a number that stands for a time: check the unit"),
+        (None, Some("UTC"), "a time without a zone: is it UTC?"),
+    ] {
+        match refused(field, column, time, zone) {
+            None => {
+                let mapping = ColumnMapping { time, zone: zone.map(str::to_owned), ..base };
+                return Line { mapping, off: false, comment: comment.to_owned() };
+            }
+            Some(found) => refusal = refusal.or(Some(found)),
+        }
+    }
+    let why = refusal
+        .map(|found: value::Refusal| format!("! the sample's value is refused ({}): {}", found.code, found.message));
+    Line { mapping: base, off: false, comment: why.unwrap_or_default() }
+}
+
+/// The unit of numbers of this size, if they were times of our days.
+fn epoch(field: &Field) -> Option<TimeUnit> {
+    let number: f64 = field.values.iter().find(|value| *value != "null")?.parse().ok()?;
+    Some(match number.abs() {
+        size if size < 1e11 => TimeUnit::Seconds,
+        size if size < 1e14 => TimeUnit::Milliseconds,
+        _ => TimeUnit::Microseconds,
+    })
+}
+
+fn refused(field: &Field, column: &Column, time: Option<TimeUnit>, zone: Option<&str>) -> Option<value::Refusal> {
+    let zone = zone.map(|_| jiff::tz::TimeZone::UTC);
+    let rules = Rules { time, zone, lossy: false };
+    field.values.iter().filter(|raw| *raw != "null").find_map(|raw| {
+        let value = Value::from_json(raw);
+        value.and_then(|value| value::to_cell(&value, &column.kind, &rules, &[])).err()
+    })
+}
+
+/// A field that tells the messages apart, by its name and values.
+fn body_id(known: &Known) -> Option<&Field> {
+    let everywhere = |field: &&Field| {
+        let mut values = field.values.clone();
+        values.sort_unstable();
+        values.dedup();
+        let scalar = matches!(field.guess, Guess::Int | Guess::Uuid | Guess::Text(_));
+        scalar && field.seen == known.samples.len() && values.len() == known.samples.len()
+    };
+    let candidates: Vec<&Field> =
+        known.fields.iter().filter(|field| field.path.len() == 1).filter(everywhere).collect();
+    let named = |name: &str| candidates.iter().find(|field| normal(&field.path[0]) == name).copied();
+    let own = format!("{}id", normal(known.table.name.trim_end_matches('s')));
+    ["eventid", "messageid", "msgid", "uuid", "id", own.as_str()].into_iter().find_map(named).or_else(|| {
+        let by_name = |field: &&&Field| normal(&field.path[0]).ends_with("id");
+        candidates.iter().filter(by_name).filter(|_| known.samples.len() > 1).copied().next()
+    })
+}
+
+fn message_id(known: &Known) -> (Vec<String>, String) {
+    let all =
+        |test: &dyn Fn(&crate::message::Envelope) -> bool| !known.samples.is_empty() && known.samples.iter().all(test);
+    if all(&|sample| sample.properties.message_id.as_ref().is_some_and(|id| !id.is_empty())) {
+        return (vec!["property:message_id".to_owned()], "the sample has one".to_owned());
+    }
+    if all(&|sample| sample.headers.get("message-id").is_some()) {
+        return (vec!["header:message-id".to_owned()], "the sample has one".to_owned());
+    }
+    let both = vec!["property:message_id".to_owned(), "header:message-id".to_owned()];
+    match body_id(known) {
+        Some(field) => {
+            let places = vec!["property:message_id".to_owned(), field.place().to_string()];
+            (places, "the first that is there; must be another for each message".to_owned())
+        }
+        None if known.samples.is_empty() => {
+            (both, "the first that is there; without one a message is dead-lettered".to_owned())
+        }
+        None => (
+            [both, vec!["sha256:body".to_owned()]].concat(),
+            "! the sample has no ID: the body counts as its own, so that two with the same body are one".to_owned(),
+        ),
+    }
+}

@@ -1,0 +1,144 @@
+//! What this login may do with a queue, and what stands at its head, found out without changing it.
+//!
+//! The broker judges rights before it judges arguments. So a request with an argument that it can't
+//! take is answered with 403 where the right is missing and with 406 where it is there, and nothing
+//! comes of it either way.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::options::{BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+
+use super::connection::Connection;
+use super::convert::{self, short};
+use super::failure::answer;
+use super::{DeadLetterQueue, UNROUTABLE};
+use crate::error::{ErrorClass, Failure};
+use crate::message::Envelope;
+
+const CLASS: ErrorClass = ErrorClass::SourceLost;
+
+/// How long the probe of publishing may take: a broker under an alarm doesn't answer.
+const PUBLISH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a stream may take to hand out its first message.
+const STREAM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// An answer about a right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// It is there.
+    Granted,
+    /// It is missing.
+    Refused,
+    /// The broker said something else.
+    Unclear(Failure),
+}
+
+/// Whether dead letters could be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Publishing {
+    /// The broker takes messages for the default exchange.
+    Possible,
+    /// The right to write to it is missing.
+    Refused,
+    /// It takes none now: an alarm, say.
+    Stopped(Failure),
+}
+
+impl Connection {
+    /// Whether we may consume from a queue that is there.
+    pub async fn may_consume(&self, queue: &str) -> Result<Rights, Failure> {
+        let channel = self.channel(CLASS).await?;
+        // Should a broker take the argument after all, it gets hold of one message at most.
+        answer(CLASS, "asking for a prefetch", channel.basic_qos(1, BasicQosOptions::default())).await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-priority".into(), AMQPValue::LongString("none".into()));
+        let options = BasicConsumeOptions::default();
+        let asked = channel.basic_consume(short(queue, "the queue's name")?, "".into(), options, arguments);
+        let answered = answer(CLASS, &format!("consuming from queue \"{queue}\""), asked).await.map(drop);
+        channel.close(200, "OK".into()).await.ok();
+        Ok(rights(answered))
+    }
+
+    /// Whether we may declare a queue that is missing.
+    pub async fn may_declare(&self, queue: &str) -> Result<Rights, Failure> {
+        let channel = self.channel(CLASS).await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-expires".into(), AMQPValue::LongString("never".into()));
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let asked = channel.queue_declare(short(queue, "the queue's name")?, options, arguments);
+        Ok(rights(answer(CLASS, &format!("declaring queue \"{queue}\""), asked).await.map(drop)))
+    }
+
+    /// Whether we may publish through the default exchange: a message for a queue that doesn't
+    /// exist, which comes back.
+    pub async fn may_publish(&self) -> Result<Publishing, Failure> {
+        let nowhere = format!("rabbit-sink.nowhere.{:x}", std::process::id());
+        let letter = Envelope { routing_key: nowhere, ..Envelope::default() };
+        let mut publisher = self.publisher().await?.with_confirm_timeout(PUBLISH_PATIENCE);
+        let answer = publisher.publish(vec![letter]).await.into_iter().next();
+        Ok(match answer {
+            Some(Err(failure)) if failure.code == UNROUTABLE => Publishing::Possible,
+            Some(Err(failure)) if failure.code == "403" => Publishing::Refused,
+            Some(Err(failure)) => Publishing::Stopped(failure),
+            Some(Ok(())) | None => Publishing::Possible,
+        })
+    }
+
+    /// The queue's next message, which is given back. That costs it one delivery, and its place
+    /// may change. A stream gives its first message, and nothing is spent.
+    ///
+    /// # Errors
+    /// Class `source_lost`: 404 missing, 403 no right to read, 405 a single active consumer has it,
+    /// 540 a stream.
+    pub async fn look_at_next(&self, queue: &str) -> Result<Option<Envelope>, Failure> {
+        let channel = self.channel(CLASS).await?;
+        let name = short(queue, "the queue's name")?;
+        let doing = format!("getting a message of queue \"{queue}\"");
+        let got = answer(CLASS, &doing, channel.basic_get(name, BasicGetOptions { no_ack: false })).await;
+        // A stream can't be asked so (540), and the broker closes the connection for it.
+        let Some(message) = got? else { return Ok(None) };
+        let tag = message.delivery.delivery_tag;
+        let envelope = convert::envelope(message.delivery);
+        let options = BasicNackOptions { multiple: false, requeue: true };
+        answer(CLASS, "giving the message back", channel.basic_nack(tag, options)).await?;
+        // Closing waits for the broker, which by then has it back.
+        channel.close(200, "OK".into()).await.ok();
+        Ok(Some(envelope))
+    }
+
+    /// The first message of a stream.
+    ///
+    /// # Errors
+    /// Class `source_lost`.
+    pub async fn look_at_stream(&self, queue: &str) -> Result<Option<Envelope>, Failure> {
+        let channel = self.channel(CLASS).await?;
+        answer(CLASS, "asking for a prefetch", channel.basic_qos(1, BasicQosOptions::default())).await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-stream-offset".into(), AMQPValue::LongString("first".into()));
+        let name = short(queue, "the queue's name")?;
+        let asked = channel.basic_consume(name, "".into(), BasicConsumeOptions::default(), arguments);
+        let mut consumer = answer(CLASS, &format!("reading stream \"{queue}\""), asked).await?;
+        let next = tokio::time::timeout(STREAM_PATIENCE, consumer.next()).await;
+        let envelope = match next {
+            Ok(Some(Ok(delivery))) => Some(convert::envelope(delivery)),
+            Ok(Some(Err(_)) | None) | Err(_) => None,
+        };
+        channel.close(200, "OK".into()).await.ok();
+        Ok(envelope)
+    }
+}
+
+fn rights(answered: Result<(), Failure>) -> Rights {
+    match answered {
+        Ok(()) => Rights::Granted,
+        Err(failure) => match failure.code.as_ref() {
+            "406" => Rights::Granted,
+            // Also what a queue with an exclusive consumer says.
+            "403" if !failure.message.contains("exclusive") => Rights::Refused,
+            _ => Rights::Unclear(failure),
+        },
+    }
+}

@@ -1,0 +1,157 @@
+//! What a database has to say.
+
+use super::{about, check, config, lines, mend};
+use crate::support::broker::{Broker, Kind};
+use crate::support::database::{Server, TestDatabase, execute};
+use crate::support::servers::{shared_amqp_url, shared_mysql_url};
+use crate::support::wait::unique_name;
+use crate::support::worker::Worker;
+
+/// The same server, as another login.
+fn as_login(url: &str, user: &str) -> String {
+    let mut url = url::Url::parse(url).unwrap();
+    url.set_username(user).unwrap();
+    url.set_password(Some("s3cret")).unwrap();
+    url.into()
+}
+
+/// A login that may do nothing yet, in a database with a table.
+async fn with_login(server: Server) -> (TestDatabase, String, Broker, String) {
+    let database = TestDatabase::fresh(server).await;
+    database.execute(super::TABLE).await;
+    let user = unique_name("u");
+    match server {
+        Server::Postgres => database.execute(&format!("CREATE ROLE {user} LOGIN PASSWORD 's3cret'")).await,
+        Server::Mysql => {
+            let name = url::Url::parse(&database.url).unwrap().path()[1..].to_owned();
+            let create = format!("CREATE USER {user} IDENTIFIED BY 's3cret'; GRANT SELECT ON {name}.orders TO {user}");
+            execute(&shared_mysql_url(), &create).await;
+        }
+        Server::Sqlite => unreachable!("it has no logins"),
+    }
+    let broker = Broker::shared().await;
+    let queue = unique_name("check");
+    broker.declare(&queue, Kind::Classic).await;
+    (database, user, broker, queue)
+}
+
+#[tokio::test]
+async fn a_missing_privilege_is_named_and_its_grant_helps() {
+    for server in [Server::Postgres, Server::Mysql] {
+        let (database, user, broker, queue) = with_login(server).await;
+        let config = config(&shared_amqp_url(), &as_login(&database.url, &user), &queue, "deduplicate = \"none\"");
+        check(&config).await.expect(4);
+        let before = lines(&config).await;
+        assert!(
+            about(&before, "privileges").join("\n").contains("wrong: this login may not"),
+            "{server:?} {before:#?}"
+        );
+        let grant = mend(&before, "privileges");
+        assert!(grant.starts_with("GRANT INSERT ON "), "{grant}");
+        database.execute(&grant).await;
+        let after = lines(&config).await;
+        assert!(
+            about(&after, "privileges").join("\n").starts_with("ok: this login may insert"),
+            "{server:?} {after:#?}"
+        );
+        // With the ledger: what this login may not create is somebody else's, and the DDL stands there.
+        let ledger = config.replace("deduplicate = \"none\"", "");
+        let lines = lines(&ledger).await;
+        assert!(
+            about(&lines, "ledger").join("\n").contains("this login may not create tables"),
+            "{server:?} {lines:#?}"
+        );
+        let ddl = mend(&lines, "ledger");
+        database.execute(&ddl).await;
+        let all = match server {
+            Server::Postgres => format!(
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON rabbit_sink_ledger, rabbit_sink_ledger_pipelines TO {user}"
+            ),
+            _ => format!(
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON rabbit_sink_ledger TO {user}; \
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON rabbit_sink_ledger_pipelines TO {user}"
+            ),
+        };
+        database.execute(&all).await;
+        Worker::until_empty(&ledger).await.expect(0);
+        check(&ledger).await.expect(0);
+        broker.delete(&queue).await;
+        broker.delete(&format!("{queue}.dead")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_login_is_wrong_not_unreachable() {
+    let (database, user, broker, queue) = with_login(Server::Mysql).await;
+    let wrong = as_login(&database.url, &user).replace("s3cret", "geheim");
+    let exit = check(&config(&shared_amqp_url(), &wrong, &queue, "")).await.expect(4);
+    assert!(exit.stdout.contains("→ check user and password of database \"default\""), "{}", exit.stdout);
+    assert!(!exit.stdout.contains("geheim"), "{}", exit.stdout);
+    broker.delete(&queue).await;
+}
+
+#[tokio::test]
+async fn a_unique_key_is_asked_for_where_repeats_are_recognised_by_it() {
+    for server in Server::ALL {
+        let database = TestDatabase::fresh(server).await;
+        database.execute("CREATE TABLE orders (id VARCHAR(40) NOT NULL, note VARCHAR(20))").await;
+        let broker = Broker::shared().await;
+        let queue = unique_name("check");
+        broker.declare(&queue, Kind::Classic).await;
+        let more = "deduplicate = \"column:id\"\nmessage_id = [\"/id\"]";
+        let config = config(&shared_amqp_url(), &database.url, &queue, more);
+        check(&config).await.expect(4);
+        let lines = lines(&config).await;
+        assert!(
+            about(&lines, "columns").join("\n").contains("needs a unique key on id alone"),
+            "{server:?} {lines:#?}"
+        );
+        database.execute(&mend(&lines, "columns")).await;
+        check(&config).await.expect(0);
+        broker.delete(&queue).await;
+    }
+}
+
+#[tokio::test]
+async fn generated_columns_other_ledgers_and_read_only_servers_are_told() {
+    let database = TestDatabase::fresh(Server::Postgres).await;
+    let generated = "CREATE TABLE orders (id text PRIMARY KEY, twice text GENERATED ALWAYS AS (id || id) STORED)";
+    database.execute(generated).await;
+    let broker = Broker::shared().await;
+    let queue = unique_name("check");
+    broker.declare(&queue, Kind::Classic).await;
+    let columns = "[pipelines.orders.columns]\nid = \"/id\"\ntwice = \"/twice\"";
+    let both = config(&shared_amqp_url(), &database.url, &queue, columns);
+    let found = lines(&both).await;
+    assert_eq!(about(&found, "columns"), ["wrong: column twice of table orders is computed by the database"]);
+    let good = config(&shared_amqp_url(), &database.url, &queue, "");
+    Worker::until_empty(&good).await.expect(0);
+    let found = lines(&good).await;
+    assert!(about(&found, "ledger").join("\n").contains("has no entry of this pipeline"), "{found:#?}");
+    // The same pipeline's name for another queue.
+    let second = unique_name("check");
+    broker.declare(&second, Kind::Classic).await;
+    let other = config(&shared_amqp_url(), &database.url, &second, "");
+    let exit = check(&other).await.expect(4);
+    assert!(exit.stdout.contains("--adopt"), "{}", exit.stdout);
+    let read_only = good.replace("[admin]", "on_connect = [\"SET default_transaction_read_only = on\"]\n[admin]");
+    let exit = check(&read_only).await.expect(3);
+    assert!(
+        exit.stdout.contains("nothing can be written") && exit.stdout.contains("→ name the primary"),
+        "{}",
+        exit.stdout
+    );
+    for queue in [&queue, &second] {
+        broker.delete(queue).await;
+    }
+}
+
+#[tokio::test]
+async fn a_missing_sqlite_file_is_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("none.db");
+    let url = format!("sqlite://{}", file.display());
+    let exit = check(&config(&shared_amqp_url(), &url, "nowhere", "")).await.expect(4);
+    assert!(exit.stdout.contains("there is no file"), "{}", exit.stdout);
+    assert!(!file.exists());
+}

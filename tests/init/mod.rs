@@ -1,0 +1,187 @@
+//! `rabbit-sink init`: what it prints is taken by `check` as it stands, and from there the whole way to the rows.
+
+use serde_json::json;
+
+use crate::support::broker::{Broker, Kind, Message};
+use crate::support::database::{Server, TestDatabase};
+use crate::support::servers::shared_amqp_url;
+use crate::support::wait::unique_name;
+use crate::support::worker::{Exit, Worker};
+
+/// Variables that say where the servers are, as a deployment would set them.
+fn servers<'a>(database: &'a TestDatabase, amqp: &'a str) -> [(&'static str, &'a str); 3] {
+    [
+        ("RABBIT_SINK__DATABASE__URL", database.url.as_str()),
+        ("RABBIT_SINK__RABBITMQ__URL", amqp),
+        ("RABBIT_SINK__ADMIN__LISTEN", "off"),
+    ]
+}
+
+/// A command with this config and the servers in the environment. The config is empty for `init`, as the shell
+/// leaves it when the output goes into it.
+async fn command(config: &str, arguments: &[&str], database: &TestDatabase) -> Exit {
+    let amqp = shared_amqp_url();
+    Worker::command_with(config, arguments, servers(database, &amqp)).wait().await
+}
+
+/// A message with its surroundings, in a file.
+fn sample(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+const SHOP: &str = "
+    CREATE TYPE order_state AS ENUM ('open', 'paid', 'shipped');
+    CREATE TABLE shop_orders (
+        id bigserial PRIMARY KEY,
+        order_id uuid NOT NULL UNIQUE,
+        customer_name text NOT NULL,
+        customer_email varchar(80),
+        state order_state NOT NULL,
+        quantity integer NOT NULL CHECK (quantity > 0),
+        price numeric(12,2) NOT NULL,
+        is_gift boolean NOT NULL DEFAULT false,
+        placed_at timestamptz NOT NULL,
+        tenant text NOT NULL,
+        payload jsonb NOT NULL,
+        written_at timestamptz NOT NULL DEFAULT now()
+    );";
+
+fn state(n: u64) -> &'static str {
+    ["open", "paid", "shipped"][n as usize % 3]
+}
+
+fn order(n: u64) -> Message {
+    let body = json!({
+        "orderId": format!("123e4567-e89b-12d3-a456-{n:012}"),
+        "customer": { "name": format!("Customer {n}"), "email": format!("c{n}@example.com") },
+        "state": state(n),
+        "quantity": n % 7 + 1,
+        "price": format!("{}.{:02}", n * 3, n % 100),
+        "isGift": n.is_multiple_of(2),
+        "placedAt": 1_767_225_600_000 + n * 1_001,
+    });
+    Message::json(&format!("order-{n}"), body.to_string()).header("tenant", ["north", "south"][n as usize % 2])
+}
+
+/// A row as [`order`] must become it.
+fn row(n: u64) -> Vec<Option<String>> {
+    let seconds = 1_767_225_600 + (n * 1_001) / 1_000;
+    let placed = jiff::Timestamp::new(seconds.cast_signed(), ((n * 1_001) % 1_000 * 1_000_000) as i32).unwrap();
+    let text = |text: String| Some(text);
+    vec![
+        text(format!("123e4567-e89b-12d3-a456-{n:012}")),
+        text(format!("Customer {n}")),
+        text(format!("c{n}@example.com")),
+        text(state(n).to_owned()),
+        text((n % 7 + 1).to_string()),
+        text(format!("{}.{:02}", n * 3, n % 100)),
+        text(n.is_multiple_of(2).to_string()),
+        text(placed.as_millisecond().to_string()),
+        text(["north", "south"][n as usize % 2].to_owned()),
+        text(format!("Customer {n}")),
+        text("true".to_owned()),
+    ]
+}
+
+/// The scripted way of a new user: a table of 12 columns, a queue of real messages, and four commands, none of whose
+/// outputs is edited.
+#[tokio::test]
+async fn an_existing_table_and_a_queue_go_from_init_to_rows_without_an_edit() {
+    const COUNT: u64 = 500;
+    let database = TestDatabase::fresh(Server::Postgres).await;
+    database.execute(SHOP).await;
+    let broker = Broker::shared().await;
+    let queue = unique_name("shop-orders");
+    broker.declare(&queue, Kind::Quorum).await;
+    broker.publish(&queue, (1..=COUNT).map(order)).await;
+    // A repeat, which must not become a second row.
+    broker.publish(&queue, [order(7)]).await;
+    let init = command("", &["init", "--table", "shop_orders", "--from-queue", &queue], &database).await.expect(0);
+    let config = init.stdout;
+    assert!(!init.stderr.contains("correct this"), "{}\n{config}", init.stderr);
+    for secret in ["tester:test", "geheim"] {
+        assert!(!config.contains(secret), "{config}");
+    }
+    let check = command(&config, &["check"], &database).await.expect(0);
+    assert!(check.stdout.contains("✓ columns: 10 filled"), "{}\n{config}", check.stdout);
+    let explain = command(&config, &["explain", "shop_orders", "--from-queue", "--write"], &database).await.expect(0);
+    assert!(explain.stdout.contains("rehearsed   ✓ written"), "{}\n{config}", explain.stdout);
+    assert_eq!(database.count("shop_orders").await, 0, "nothing is written before run");
+    let run = command(&config, &["run", "--until-empty", "--json"], &database).await.expect(0).summary();
+    assert_eq!((run.settled, run.written, run.duplicates, run.dead_lettered), (COUNT + 1, COUNT, 1, 0), "{config}");
+    let rows = database
+        .rows(
+            "SELECT order_id::text, customer_name, customer_email::text, state::text, quantity::text, price::text, \
+             is_gift::text, (extract(epoch FROM placed_at) * 1000)::int8::text, tenant, payload #>> '{customer,name}', \
+             (written_at > now() - interval '1 day')::text FROM shop_orders ORDER BY order_id",
+        )
+        .await;
+    assert_eq!(rows, (1..=COUNT).map(row).collect::<Vec<_>>(), "{config}");
+    command(&config, &["check"], &database).await.expect(0);
+    broker.delete(&queue).await;
+    broker.delete(&format!("{queue}.dead")).await;
+}
+
+#[tokio::test]
+async fn samples_become_a_table_and_a_config_on_every_database() {
+    let samples = [
+        r#"{"properties": {"message_id": "m-1"}, "headers": {},
+            "body": {"id": 1, "name": "a", "total": 1, "ok": true, "on": "2026-01-31", "at": "2026-01-31T01:02:03Z",
+                     "ref": "123e4567-e89b-12d3-a456-426614174000", "tags": ["x"], "address": {"zip": "1"}, "gone": null}}"#,
+        r#"{"properties": {"message_id": "m-2"}, "headers": {},
+            "body": {"id": 2, "name": null, "total": 2.75, "ok": false, "on": "2026-02-01", "at": "2026-01-31T01:02:03.5+02:00",
+                     "ref": "123e4567-e89b-12d3-a456-426614174001", "tags": [], "address": {"zip": "2"}, "gone": null}}"#,
+    ];
+    let files: Vec<_> = samples.iter().map(|text| sample(text)).collect();
+    let paths: Vec<&str> = files.iter().map(|file| file.path().to_str().unwrap()).collect();
+    for server in Server::ALL {
+        let database = TestDatabase::fresh(server).await;
+        let broker = Broker::shared().await;
+        let queue = unique_name("init");
+        broker.declare(&queue, Kind::Classic).await;
+        let given = ["init", "--sample", paths[0], "--sample", paths[1], "--queue", &queue, "--table", "made"];
+        let ddl = command("", &[&given[..], &["--ddl"]].concat(), &database).await.expect(0);
+        database.execute(&ddl.stdout).await;
+        let config = command("", &given, &database).await.expect(0).stdout;
+        let check = command(&config, &["check"], &database).await.expect(0);
+        assert!(check.stdout.contains("✓ columns: 10 filled"), "{server:?}: {}\n{config}", check.stdout);
+        for path in &paths {
+            let explain = command(&config, &["explain", "made", path, "--write"], &database).await;
+            assert_eq!(explain.code, Some(0), "{server:?}: {}\n{}\n{config}", explain.stdout, ddl.stdout);
+        }
+        // Without asking the database for the table it made: the same columns.
+        let without = command("", &given[..given.len() - 2], &database).await.expect(0).stdout;
+        assert!(without.contains("address_zip = \"/address/zip\""), "{without}");
+        broker.delete(&queue).await;
+    }
+}
+
+#[tokio::test]
+async fn a_table_alone_is_enough_and_what_is_missing_is_told() {
+    let database = TestDatabase::fresh(Server::Sqlite).await;
+    database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, \"two words\" TEXT NOT NULL, n INT)").await;
+    let broker = Broker::shared().await;
+    broker.declare("t", Kind::Classic).await;
+    let config = command("", &["init", "--table", "t"], &database).await.expect(0).stdout;
+    assert!(config.contains("\"two words\" = { from = \"/two words\", required = true }"), "{config}");
+    command(&config, &["check"], &database).await.expect(0);
+    broker.delete("t").await;
+    // A sample that lacks what the table wants: said, and the config still passes.
+    let file = sample("{\"n\": \"many\"}");
+    let path = file.path().to_str().unwrap();
+    let init = command("", &["init", "--table", "t", "--sample", path], &database).await.expect(0);
+    assert!(init.stderr.contains("column two words: NOT NULL, without a default"), "{}", init.stderr);
+    assert!(init.stderr.contains("column n: the sample's value is refused (wrong_type)"), "{}", init.stderr);
+    assert!(init.stderr.contains("the sample has no ID"), "{}", init.stderr);
+    for (arguments, said) in [
+        (&["init", "--table", "missing"][..], "there is no table `missing`"),
+        (&["init", "--sample", "/nowhere"], "/nowhere"),
+        (&["init", "--table", "t", "--ddl"], "--ddl needs samples"),
+        (&["init"], "--table"),
+    ] {
+        let failed = command("", arguments, &database).await;
+        assert!(failed.code != Some(0) && failed.stderr.contains(said), "{arguments:?}: {}", failed.stderr);
+    }
+}
