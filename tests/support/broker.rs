@@ -222,6 +222,17 @@ impl Broker {
         Depth { ready: counts[0], unacked: counts[1] }
     }
 
+    /// Whether there is such a queue. The broker closes the channel that asks for a missing one.
+    pub async fn has(&self, queue: &str) -> bool {
+        let channel = self.connection.create_channel().await.expect("a channel");
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+        let found = channel.queue_declare(queue.into(), options, FieldTable::default()).await.is_ok();
+        if found {
+            channel.close(200, "looked".into()).await.expect("closed");
+        }
+        found
+    }
+
     /// Ready messages, at the cost of one round trip.
     pub async fn ready(&self, queue: &str) -> u64 {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };

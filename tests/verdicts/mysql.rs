@@ -154,8 +154,18 @@ pub const TABLE: &[Verdict] = &[
         means: "a character isn't in the column's character set",
         setup: "CREATE TABLE {t} (id varchar(100), v varchar(100) CHARACTER SET latin1)",
         bad: Some("\"v\":\"🦊\""),
+        on: On::Mariadb,
         code: "1366",
         column: Some("v"),
+        ..ROW
+    },
+    Verdict {
+        name: "character_not_in_encoding_of_mysql",
+        means: "a character isn't in the column's character set",
+        setup: "CREATE TABLE {t} (id varchar(100), v varchar(100) CHARACTER SET latin1)",
+        bad: Some("\"v\":\"🦊\""),
+        on: On::Mysql,
+        code: "3988",
         ..ROW
     },
     Verdict {

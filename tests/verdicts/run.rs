@@ -246,6 +246,10 @@ impl Case {
         if found != expected {
             wrong.push(format!("the table has {found:?} instead of {expected:?}"));
         }
+        if !broker.has(&self.dead()).await {
+            wrong.push("its dead-letter queue was never declared".to_owned());
+            return wrong;
+        }
         let letters = broker.drain(&self.dead()).await;
         if letters.len() as u64 != self.dead_lettered() {
             wrong.push(format!("{} dead letters", letters.len()));
