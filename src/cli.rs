@@ -83,9 +83,9 @@ enum Command {
     Resume(resume::Args),
     /// Exit with 0 if the running worker is alive, else with 1: for container health checks
     Health,
-    /// Look at dead letters
-    #[command(subcommand)]
-    Dlq(dlq::Command),
+    /// Dead letters: look at them, mend them, send them back
+    #[command(subcommand, after_help = dlq::MORNING_AFTER)]
+    Dlq(Box<dlq::Command>),
     /// Print what a new setup needs
     Init(init::Args),
 }
@@ -125,7 +125,7 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
         Command::Status => one_task(status::execute(&config, out)),
         Command::Resume(args) => one_task(resume::execute(&config, &args, out)),
         Command::Health => one_task(health::execute(&config, out)),
-        Command::Dlq(command) => one_task(dlq::execute(&config, command, out)),
+        Command::Dlq(command) => one_task(dlq::execute(&config, *command, out)),
         Command::Init(args) => init::execute(&config, &args, out),
     }
 }

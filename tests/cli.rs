@@ -143,7 +143,10 @@ fn assert_says(output: &Output, expected: i32, words: &[&str]) {
 fn help_is_what_was_agreed() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/help.txt");
     let mut shown = String::new();
-    for command in ["", "run", "status", "resume", "health", "dlq", "dlq list", "dlq show", "init"] {
+    let dlq =
+        ["stats", "list", "show", "export", "import", "replay", "edit", "discard"].map(|name| format!("dlq {name}"));
+    let dlq = dlq.iter().map(String::as_str);
+    for command in ["", "run", "status", "resume", "health", "dlq"].into_iter().chain(dlq).chain(["init"]) {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let output = bare(&args).output().unwrap();
         assert_eq!(code(&output), 0);

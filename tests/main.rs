@@ -4,6 +4,7 @@
 
 mod support;
 
+mod dlq;
 mod faults;
 mod faults_broker;
 mod faults_database;

@@ -7,11 +7,11 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{Connection, MySqlConnection, Row as _};
 
 use super::optimistic::{self, Ending};
-use super::{Database, LedgerIdentity, Opening, Session};
+use super::{Database, Entered, LedgerIdentity, Opening, Session};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
-use crate::message::{Outcome, Unit};
+use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, WritePlan};
 
 mod bind;
@@ -108,6 +108,14 @@ impl Session for MysqlSession {
         units: &'a [&'a Unit],
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
         Box::pin(optimistic::write(self, plan, units, Ending::RollBack))
+    }
+
+    fn look_up<'a>(
+        &'a mut self,
+        ledger: &'a Ledger,
+        entries: &'a [&'a LedgerEntry],
+    ) -> BoxFuture<'a, Result<Vec<Entered>, Failure>> {
+        Box::pin(optimistic::look_up(self, ledger, entries))
     }
 
     fn probe_write<'a>(&'a mut self, plan: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>> {

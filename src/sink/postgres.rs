@@ -19,11 +19,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::Row;
 
-use super::{Database, LedgerIdentity, Opening, Session};
+use super::{Database, Entered, LedgerIdentity, Opening, Session};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
-use crate::message::{Outcome, Unit};
+use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, WritePlan};
 
 use classify::failure;
@@ -106,6 +106,17 @@ impl Session for PostgresSession {
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
         Box::pin(async move {
             let result = write::rehearse(self.link.enter()?, plan, units).await;
+            self.link.leave(result)
+        })
+    }
+
+    fn look_up<'a>(
+        &'a mut self,
+        ledger: &'a Ledger,
+        entries: &'a [&'a LedgerEntry],
+    ) -> BoxFuture<'a, Result<Vec<Entered>, Failure>> {
+        Box::pin(async move {
+            let result = write::look_up(self.link.enter()?.conn(), ledger, entries).await;
             self.link.leave(result)
         })
     }

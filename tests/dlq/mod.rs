@@ -1,0 +1,10 @@
+//! `rabbit-sink dlq`: the real binary on real queues.
+
+mod breaks;
+mod edits;
+mod files;
+mod foreign;
+mod looks;
+mod many;
+mod replays;
+mod scene;
