@@ -49,7 +49,7 @@ async fn an_editor_is_opened_for_what_isnt_even_json() {
     let same = edit("true", &[]).await.expect(0);
     assert!(same.stderr.contains("nothing was changed"), "{}", same.stderr);
     // The broken ones lack their last three characters.
-    let done = edit("sh -c 'printf 1}} >> \"$1\"' sh", &[]).await.expect(0);
+    let done = edit("sh -c 'printf ll} >> \"$1\"' sh", &[]).await.expect(0);
     assert!(done.stdout.contains(&format!("rabbit-sink dlq replay orders --id {id}")), "{}", done.stdout);
     assert_eq!(scene.json("show", &[&id]).await[0]["today"]["fate"], "written");
     scene.end().await;

@@ -125,10 +125,8 @@ async fn show_marks_the_field_and_says_what_would_become_of_it_today() {
         // Mended in the table: text is what the column takes now.
         match server {
             Server::Postgres => {
-                scene
-                    .database
-                    .execute("ALTER TABLE orders ALTER quantity TYPE text; ALTER TABLE orders DROP CONSTRAINT positive")
-                    .await
+                scene.database.execute("ALTER TABLE orders DROP CONSTRAINT positive").await;
+                scene.database.execute("ALTER TABLE orders ALTER quantity TYPE text").await;
             }
             Server::Mysql => {
                 scene.database.execute("ALTER TABLE orders DROP CONSTRAINT positive").await;

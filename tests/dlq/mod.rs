@@ -6,5 +6,6 @@ mod files;
 mod foreign;
 mod looks;
 mod many;
+mod recording;
 mod replays;
 mod scene;

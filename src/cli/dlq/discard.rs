@@ -62,7 +62,7 @@ pub(super) async fn execute(
                 if let (true, Some(file)) = (chosen, file.as_mut())
                     && let Err(error) = file.write(letter)
                 {
-                    return Acted { fates: Vec::new(), then: Err(error) };
+                    return Acted::failed(Vec::new(), error);
                 }
                 fates.push(if chosen { Fate::Gone } else { Fate::Stay });
             }
@@ -70,9 +70,9 @@ pub(super) async fn execute(
             match file.as_mut().map_or(Ok(()), Writer::sync) {
                 Ok(()) => {
                     discarded += fates.iter().filter(|fate| matches!(fate, Fate::Gone)).count() as u64;
-                    Acted { fates, then: Ok(Ended::Complete) }
+                    Acted::all(fates)
                 }
-                Err(error) => Acted { fates: Vec::new(), then: Err(error) },
+                Err(error) => Acted::failed(Vec::new(), error),
             }
         })
         .await;

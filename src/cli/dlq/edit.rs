@@ -87,7 +87,7 @@ pub(super) async fn execute(
                 replaced += 1;
                 Fate::Replaced(Box::new(edited.clone()))
             });
-            Acted { fates: fates.collect(), then: Ok(Ended::Complete) }
+            Acted::all(fates.collect())
         })
         .await?;
     if replaced == 0 {

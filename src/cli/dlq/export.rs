@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::file::Writer;
 use super::filter::FilterArgs;
-use super::store::{Acted, Ended, Store};
+use super::store::{Acted, Store};
 use crate::cli::escape::escape;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::Out;
@@ -43,7 +43,7 @@ pub(super) async fn execute(
                     count += 1;
                 }
             }
-            Acted { fates: Vec::new(), then: written.map(|()| Ended::Complete) }
+            written.map_or_else(|error| Acted::failed(Vec::new(), error), |()| Acted::nothing())
         })
         .await?;
     file.sync()?;

@@ -170,7 +170,9 @@ impl<'a> Follower<'a> {
             // Letters that came back are at the very end of their queue: a look goes through all of it.
             // It is worth that only when the queue they were sent to is empty, or nothing else is heard.
             let last = news.elapsed() >= timeout || store.interrupted();
-            if self.pending() > 0 && (last || (Instant::now() >= next_look && (news.elapsed() >= QUIET || self.arrived(store).await?))) {
+            if self.pending() > 0
+                && (last || (Instant::now() >= next_look && (news.elapsed() >= QUIET || self.arrived(store).await?)))
+            {
                 let begun = Instant::now();
                 if self.look_for_dead(store, &mut dead).await? == Ended::Complete {
                     next_look = Instant::now() + begun.elapsed() * LOOKS;

@@ -91,7 +91,7 @@ pub(super) async fn execute(
                 replaced += u64::from(gone);
                 if gone { Fate::Gone } else { Fate::Stay }
             });
-            Acted { fates: fates.collect(), then: Ok(Ended::Complete) }
+            Acted::all(fates.collect())
         })
         .await?;
     if out.json {

@@ -160,10 +160,10 @@ async fn rehearse(
                 }
                 chosen += 1;
                 if store.interrupted() {
-                    return Acted { fates: Vec::new(), then: Ok(Ended::Interrupted) };
+                    return Acted::interrupted(Vec::new());
                 }
                 if let Err(error) = tally.add(letter).await {
-                    return Acted { fates: Vec::new(), then: Err(error) };
+                    return Acted::failed(Vec::new(), error);
                 }
             }
             Acted::nothing()
@@ -250,21 +250,27 @@ impl Replay<'_> {
     ) -> Acted {
         let mut fates = vec![Fate::Stay; letters.len()];
         let mine = letters.iter().enumerate().filter(|(_, letter)| self.set.has(letter));
-        let mine: Vec<(usize, &Letter)> = mine.map(|(at, letter)| (at, *letter)).take(*left).collect();
-        for part in mine.chunks(self.pace.part(AT_ONCE)) {
-            if !self.pace.wait(part.len(), store.shutdown()).await {
-                return Acted { fates, then: Ok(Ended::Interrupted) };
-            }
-            match self.part(store, part, follower).await {
-                Ok(sent) => sent.into_iter().for_each(|at| fates[at] = Fate::Gone),
-                Err((sent, error)) => {
-                    sent.into_iter().for_each(|at| fates[at] = Fate::Gone);
-                    return Acted { fates, then: Err(error) };
-                }
-            }
-            *left -= part.len();
+        let part = self.pace.part(AT_ONCE).min(*left);
+        let mine: Vec<(usize, &Letter)> = mine.map(|(at, letter)| (at, *letter)).take(part).collect();
+        let Some((last, _)) = mine.last() else { return Acted::all(fates) };
+        let last = *last;
+        if !self.pace.wait(mine.len(), store.shutdown()).await {
+            return Acted::interrupted(fates);
         }
-        Acted { fates, then: Ok(Ended::Complete) }
+        let (sent, error) = match self.part(store, &mine, follower).await {
+            Ok(sent) => (sent, None),
+            Err((sent, error)) => (sent, Some(error)),
+        };
+        sent.into_iter().for_each(|at| fates[at] = Fate::Gone);
+        *left -= mine.len();
+        match error {
+            Some(error) => Acted::failed(fates, error),
+            // Those are settled before the next are sent: what a crash sends twice is one part.
+            None => {
+                fates.truncate(last + 1);
+                Acted { fates, more: true, then: Ok(Ended::Complete) }
+            }
+        }
     }
 
     /// Sends some and returns the places of those that were confirmed and routed.
@@ -315,7 +321,6 @@ impl Replay<'_> {
     fn report(&self, out: &mut Out, exhausted: u64) {
         let done = &self.done;
         let left = self.set.count.saturating_sub(done.sent);
-        let followed = self.args.wait || self.args.canary.is_some();
         if out.json {
             let mut object: Map<String, Value> = Map::new();
             object.insert("pipeline".to_owned(), self.pipeline.name.clone().into());
@@ -324,21 +329,30 @@ impl Replay<'_> {
             {
                 object.insert(name.to_owned(), count.into());
             }
-            if followed {
+            if self.follows() {
                 done.sums.to_json(&mut object);
             }
             object.insert("interrupted".to_owned(), done.interrupted.into());
             out.object(&object);
-            return;
+        } else {
+            out.line(&escape(&self.text()));
         }
-        let mut text = format!("{} of {} replayed", done.sent, self.set.count);
-        if followed && done.sent > 0 {
-            text.push_str(&format!(": {}", done.sums.text()));
-        }
-        out.line(&escape(&text));
         if done.interrupted {
             complain("interrupted; the same command again takes up the rest");
         }
+    }
+
+    fn text(&self) -> String {
+        let done = &self.done;
+        let mut text = format!("{} of {} replayed", done.sent, self.set.count);
+        if self.follows() && done.sent > 0 {
+            text.push_str(&format!(": {}", done.sums.text()));
+        }
+        text
+    }
+
+    fn follows(&self) -> bool {
+        self.args.wait || self.args.canary.is_some()
     }
 
     fn exit(&self, exhausted: u64) -> Exit {

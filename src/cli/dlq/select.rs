@@ -46,7 +46,7 @@ pub(super) async fn fix(
     let ended = store
         .pass("choosing", AT_ONCE, async |store, letters| {
             mark.get_or_insert_with(|| store.mark());
-            Acted { fates: letters.into_iter().map(&mut choose).collect(), then: Ok(Ended::Complete) }
+            Acted::all(letters.into_iter().map(&mut choose).collect())
         })
         .await?;
     Ok(match ended {

@@ -40,17 +40,34 @@ pub(super) enum Ended {
     Interrupted,
 }
 
-/// What a command says to a round: the fate of its first letters (the rest stay), and whether to
-/// go on.
+/// What a command says to a round: the fate of its first letters, and whether to go on.
 pub(super) struct Acted {
     pub fates: Vec<Fate>,
+    /// Those letters are to be settled now, and the others of the round to be handed out again. Else
+    /// the others stay.
+    pub more: bool,
     pub then: Result<Ended, CliError>,
 }
 
 impl Acted {
     /// All stay.
     pub(super) fn nothing() -> Self {
-        Acted { fates: Vec::new(), then: Ok(Ended::Complete) }
+        Acted::all(Vec::new())
+    }
+
+    /// All of a round at once.
+    pub(super) fn all(fates: Vec<Fate>) -> Self {
+        Acted { fates, more: false, then: Ok(Ended::Complete) }
+    }
+
+    /// It ends here, for this reason.
+    pub(super) fn failed(fates: Vec<Fate>, error: CliError) -> Self {
+        Acted { fates, more: false, then: Err(error) }
+    }
+
+    /// It ends here, by a signal.
+    pub(super) fn interrupted(fates: Vec<Fate>) -> Self {
+        Acted { fates, more: false, then: Ok(Ended::Interrupted) }
     }
 }
 
@@ -120,17 +137,33 @@ impl Store {
                 return Ok(Ended::Complete);
             }
             progress.add(taken.len());
-            let letters: Vec<Letter> = taken.iter().map(|held| Letter::new(&held.envelope, held.set.clone())).collect();
-            let acted = act(self, letters.iter().collect()).await;
+            if self.round(taken, &mut act).await? == Ended::Interrupted {
+                return Ok(Ended::Interrupted);
+            }
+        }
+    }
+
+    async fn round(
+        &mut self,
+        taken: Vec<Held>,
+        act: &mut impl AsyncFnMut(&mut Store, Vec<&Letter>) -> Acted,
+    ) -> Result<Ended, CliError> {
+        let letters: Vec<Letter> = taken.iter().map(|held| Letter::new(&held.envelope, held.set.clone())).collect();
+        let mut letters = letters.iter();
+        let mut taken = taken.into_iter();
+        loop {
+            let acted = act(self, letters.as_slice().iter().collect()).await;
+            let now = if acted.more { acted.fates.len().max(1) } else { usize::MAX };
             let mut fates = acted.fates.into_iter();
             let settled: Vec<(Held, Fate)> =
-                taken.into_iter().map(|held| (held, fates.next().unwrap_or(Fate::Stay))).collect();
+                taken.by_ref().take(now).map(|held| (held, fates.next().unwrap_or(Fate::Stay))).collect();
+            letters.by_ref().take(settled.len()).for_each(drop);
             let settled = self.queue().rotation.settle(settled).await.map_err(refused);
             // The command's own words say more than the connection's that broke under it.
             let then = acted.then?;
             settled?;
-            if then == Ended::Interrupted {
-                return Ok(Ended::Interrupted);
+            if then == Ended::Interrupted || letters.len() == 0 {
+                return Ok(then);
             }
         }
     }
