@@ -235,17 +235,18 @@ async fn connections_closed(scene: &mut Scene) {
 
 async fn channel_closed(scene: &mut Scene) {
     // A channel ends alone when its process does: its connection stays.
-    let kill = format!(
-        "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"{}\">>)), \
-         length([exit(element(1, C), kill) || C <- rabbit_amqqueue:consumers(Q)]).",
-        scene.queue
-    );
+    let look = format!("{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"{}\">>))", scene.queue);
+    let count = format!("{look}, length(rabbit_amqqueue:consumers(Q)).");
+    let kill = format!("{look}, length([exit(element(1, C), kill) || C <- rabbit_amqqueue:consumers(Q)]).");
+    let consumers = scene.run.consumers.to_string();
     for _ in 0..5 {
-        scene.worker().is("running").await;
+        // One of them that runs is enough to be called running.
+        let all = async |scene: &Scene| scene.ctl(&["eval", &count]).await.trim() == consumers;
+        scene.until("all consumers are there", all).await;
         let (before, jam) = (logged(scene, RECONNECTING), Jam::on(scene).await);
         in_hand(scene).await;
         let killed = scene.ctl(&["eval", &kill]).await;
-        assert_eq!(killed.trim(), scene.run.consumers.to_string(), "each consumer's channel");
+        assert_eq!(killed.trim(), consumers, "each consumer's channel");
         logs_again(scene, RECONNECTING, before).await;
         jam.lift(scene).await;
         scene.flowing(50).await;

@@ -19,9 +19,6 @@
 //! `scene.producer.pause()`, `scene.sampler.pause()`, the harm, `scene.doubt_backlog()`, and both
 //! resumed. Messages of the fault's own go through `scene.publish(vec![Order::new(…)])`.
 
-// Each group of faults uses a part of what the scene offers.
-#![allow(dead_code)]
-
 pub mod books;
 mod broken;
 mod broker;

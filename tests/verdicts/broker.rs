@@ -71,7 +71,7 @@ const CLOSE: Step = Erlang(
      || [{pid, Pid}, {user, <<\"{u}\">>}] <- rabbit_networking:connection_info_all([pid, user])]",
 );
 const KILL_CHANNELS: Step = Erlang(
-    "[exit(Pid, kill) || Pid <- rabbit_channel:list(), rabbit_channel:info(Pid, [user]) =:= [{user, <<\"{u}\">>}]]",
+    "[exit(Pid, kill) || Pid <- rabbit_channel:list(), (catch rabbit_channel:info(Pid, [user])) =:= [{user, <<\"{u}\">>}]]",
 );
 const PERMIT: Step = permit!(".*", ".*", ".*");
 

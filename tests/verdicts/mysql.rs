@@ -21,11 +21,12 @@ macro_rules! trigger {
     };
 }
 
-/// A table, and a procedure that ends the worker's sessions.
+/// A table, and a procedure that ends the worker's sessions. MySQL can't list sessions (3854) while
+/// one of them runs a statement with bytes in it: then it asks again.
 macro_rules! kick {
     () => {
         "CREATE TABLE {t} (id varchar(100), v varchar(100)); CREATE PROCEDURE {t}_kick() BEGIN \
-         DECLARE CONTINUE HANDLER FOR 1094 BEGIN END; \
+         DECLARE CONTINUE HANDLER FOR 1094, 3854 BEGIN END; \
          SET @session = 0; REPEAT \
          SET @session = (SELECT MIN(id) FROM information_schema.processlist WHERE user = '{r}' AND id > @session); \
          IF @session IS NOT NULL THEN KILL @session; END IF; UNTIL @session IS NULL END REPEAT; END"
