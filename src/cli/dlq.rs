@@ -41,8 +41,9 @@ The morning after:
   rabbit-sink dlq replay orders --group GROUP --canary 5 --wait
   rabbit-sink dlq discard orders --group GROUP              what nobody wants, into an archive
 
-Looking loses nothing and wears nothing out: each letter goes once around its queue. Only one command
-works on a queue at a time. Ctrl-C ends it between two rounds; the same command again takes up the rest.";
+Looking loses nothing and wears nothing out: each letter goes once around its queue. Only one
+command works on a queue at a time. Ctrl-C ends it between two rounds; the same command again
+takes up the rest.";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

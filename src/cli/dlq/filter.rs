@@ -40,7 +40,7 @@ pub(super) struct FilterArgs {
     /// The one with this ID, or beginning of an ID; may be given again
     #[arg(long, value_name = "ID")]
     id: Vec<String>,
-    /// So many at most, in the order of the queue
+    /// So many at most, in the order of the queue (`dlq list`: 100 unless said)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) limit: Option<u64>,
 }
