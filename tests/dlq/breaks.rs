@@ -96,8 +96,7 @@ async fn a_second_command_is_kept_out_and_told_who_has_the_queue() {
     eventually(PATIENCE, "it has begun", async || scene.broker.ready(&scene.queue).await > 0).await;
     for (command, args) in [("discard", &["--yes"][..]), ("replay", &["--yes"]), ("list", &[])] {
         let kept_out = scene.dlq(command, args).await.expect(1);
-        let holder = format!("rabbit-sink dlq replay orders, ");
-        for part in [&*holder, &format!("process {}", first.id())] {
+        for part in ["rabbit-sink dlq replay orders, ", &format!("process {}", first.id())] {
             assert!(kept_out.stderr.contains(part), "{part}\n{}", kept_out.stderr);
         }
     }

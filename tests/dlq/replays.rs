@@ -46,7 +46,7 @@ async fn a_dry_run_says_what_would_be_written_and_changes_nothing() {
         assert_eq!((counted["tried"], counted["written"] + counted["rejected"]), (7, 7));
         let cause = &tried[0]["causes"][0];
         assert_eq!(cause["code"], "required", "{server:?}");
-        scene.json("replay", &["--dry-run", "--code", &orders::check_code(server)]).await;
+        scene.json("replay", &["--dry-run", "--code", orders::check_code(server)]).await;
         assert_eq!(scene.database.count("orders").await, 0);
         assert_eq!((scene.settled_in(&scene.dead).await, scene.settled_in(&scene.queue).await), (8, 0));
         scene.end().await;

@@ -9,7 +9,7 @@ use super::file::Lines;
 use super::filter::owns;
 use super::letter::Letter;
 use super::rehearsal::Tally;
-use super::store::{Acted, Ended, Fate, Store};
+use super::store::{Acted, Fate, Store};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::{Out, complain};
 use crate::config::{Config, Pipeline};
