@@ -6,20 +6,25 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config};
+use crate::nearest::nearest;
 use crate::telemetry::{self, LogFormat};
 
 mod client;
+mod completions;
 mod dlq;
 pub mod escape;
 pub mod exit;
 mod health;
 mod init;
+mod man;
 mod output;
 mod resume;
 mod run;
+mod schema;
 pub mod signals;
 mod status;
 
@@ -30,7 +35,7 @@ use output::Out;
 #[derive(Debug, Parser)]
 #[command(
     name = "rabbit-sink",
-    version,
+    version = concat!(env!("CARGO_PKG_VERSION"), env!("RABBIT_SINK_BUILD")),
     max_term_width = 100,
     subcommand_required = true,
     arg_required_else_help = true
@@ -88,6 +93,12 @@ enum Command {
     Dlq(Box<dlq::Command>),
     /// Print what a new setup needs
     Init(init::Args),
+    /// Print the JSON Schema of the config file, for editors
+    Schema,
+    /// Print the completions for a shell
+    Completions(completions::Args),
+    /// Print the manual page: rabbit-sink man | man -l -
+    Man,
 }
 
 /// Runs the command that was typed.
@@ -95,6 +106,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            let error = suggest(error, std::env::args().skip(1));
             let failed = error.print().is_err() && error.use_stderr();
             // A closed stdout under `--help` is no failure; a closed stderr leaves nobody to tell.
             return if failed { Exit::Usage } else { exit::of_usage(&error) }.into();
@@ -113,25 +125,45 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
+/// Adds the nearest command to one that isn't known: the parser's own measure misses swapped letters.
+fn suggest(mut error: clap::Error, typed: impl Iterator<Item = String>) -> clap::Error {
+    let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    let wrong = wrong.clone();
+    let mut command = &Cli::command();
+    for word in typed.take_while(|word| *word != wrong) {
+        command = command.find_subcommand(word).unwrap_or(command);
+    }
+    let near = nearest(&wrong, command.get_subcommands().map(clap::Command::get_name));
+    if let (Some(near), None) = (near, error.get(ContextKind::SuggestedSubcommand)) {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![near.to_owned()]));
+    }
+    error
+}
+
 fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
     let format = cli.global.log_format.map(|format| match format {
         Format::Text => LogFormat::Text,
         Format::Json => LogFormat::Json,
     });
     telemetry::init(cli.global.log_level.as_deref(), format).map_err(CliError::usage)?;
-    let config = load(&cli.global.config)?;
+    let config = || load(&cli.global.config);
     match cli.command {
-        Command::Run(args) => run::execute(config, args, out),
-        Command::Status => one_task(status::execute(&config, out)),
-        Command::Resume(args) => one_task(resume::execute(&config, &args, out)),
-        Command::Health => one_task(health::execute(&config, out)),
-        Command::Dlq(command) => one_task(dlq::execute(&config, *command, out)),
-        Command::Init(args) => init::execute(&config, &args, out),
+        Command::Run(args) => run::execute(config()?, args, out),
+        Command::Status => one_task(status::execute(&config()?, out)),
+        Command::Resume(args) => one_task(resume::execute(&config()?, &args, out)),
+        Command::Health => one_task(health::execute(&config()?, out)),
+        Command::Dlq(command) => one_task(dlq::execute(&config()?, *command, out)),
+        Command::Init(args) => init::execute(&config()?, &args, out),
+        Command::Schema => schema::execute(out),
+        Command::Completions(args) => completions::execute(Cli::command(), &args, out),
+        Command::Man => man::execute(Cli::command(), out),
     }
 }
 
 fn load(path: &std::path::Path) -> Result<Config, CliError> {
-    config::load(path, &environment()?).map_err(|errors| CliError::usage(errors.to_string()))
+    // Each mistake begins its own line, as compilers do it and editors understand it.
+    let wrong = |errors| CliError::usage(format!("the config can't be used\n\n{errors}"));
+    config::load(path, &environment()?).map_err(wrong)
 }
 
 /// The environment as text. A variable that is meant for us and isn't UTF-8 would otherwise be
@@ -163,8 +195,6 @@ fn one_task(task: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, 
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -14,19 +14,23 @@ mod columns;
 mod databases;
 mod environment;
 mod field;
+pub mod keys;
 mod load;
 mod names;
 mod pipelines;
 mod places;
 mod problems;
 mod reader;
+mod schema;
 mod secrets;
 mod snippet;
+mod together;
 mod tree;
 mod units;
 
 pub use load::{load, load_str, process_environment};
 pub use problems::{ConfigErrors, ConfigProblem};
+pub use schema::schema;
 pub use secrets::Secret;
 
 /// Everything in one config file.

@@ -2,7 +2,9 @@
 
 use std::io::IsTerminal;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -29,7 +31,7 @@ pub enum LogFormat {
 
 /// Starts logging to stderr. `level` is a level (`debug`) or a list of filters
 /// (`info,rabbit_sink::pipeline=trace`); it replaces those of [`DEFAULT_FILTER`] that it names and
-/// leaves the others. `None` for `format`: text on a terminal, JSON elsewhere.
+/// leaves the others; but libraries are never heard at `trace`. `None` for `format`: text on a terminal, JSON elsewhere.
 ///
 /// # Errors
 /// The level can't be read, or logging had been started before.
@@ -42,12 +44,17 @@ pub fn init(level: Option<&str>, format: Option<LogFormat>) -> Result<(), String
         .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
         // Its own complaint about a closed stderr would go to stderr, and panic.
         .log_internal_errors(false);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_printable));
     match format {
         LogFormat::Text => registry.with(lines.with_target(false)).try_init(),
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     }
     .map_err(|error| format!("logging can't be started: {error}"))
+}
+
+/// At their finest level libraries print whole frames, with logins and bodies in them: no wish shows those.
+fn is_printable(event: &Metadata<'_>) -> bool {
+    *event.level() != Level::TRACE || event.target().starts_with("rabbit_sink")
 }
 
 fn filter(level: Option<&str>) -> Result<EnvFilter, String> {

@@ -2,16 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "config/cases.rs"]
+mod cases;
 #[path = "config/defaults.rs"]
 mod defaults;
 #[path = "config/environment.rs"]
 mod environment;
-#[path = "config/mistakes.rs"]
-mod mistakes;
+#[path = "config/reference.rs"]
+mod reference;
 #[path = "config/rendering.rs"]
 mod rendering;
 #[path = "config/samples.rs"]
 mod samples;
+#[path = "config/schema.rs"]
+mod schema;
 #[path = "config/secrets.rs"]
 mod secrets;
 #[path = "config/values.rs"]

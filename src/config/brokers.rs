@@ -1,7 +1,6 @@
 //! `[rabbitmq]` and `[brokers.*]`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use url::{Host, Url};
 
@@ -13,8 +12,6 @@ use super::{Broker, Secret};
 
 /// What is connected to where the config names no broker at all.
 const DEFAULT_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// All brokers by name.
 pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, Broker> {
@@ -50,7 +47,7 @@ fn broker(name: &str, section: Section<'_>) -> Broker {
         refuse_tls(&section, &broker.tls, "the URL says amqp://, which is not encrypted; write amqps://");
     }
     broker.urls = urls.into_iter().map(Secret::new).collect();
-    section.finish(&[]);
+    section.finish();
     broker
 }
 
@@ -59,17 +56,11 @@ fn settings(name: &str, section: &Section<'_>) -> Broker {
     Broker {
         name: name.to_owned(),
         urls: Vec::new(),
-        heartbeat: section.duration("heartbeat", "30s", Duration::from_secs(1)..=Duration::from_secs(3600)),
-        connect_timeout: section.duration(
-            "connect_timeout",
-            "10s",
-            Duration::from_millis(100)..=Duration::from_secs(600),
-        ),
-        consumer_timeout: section.duration("consumer_timeout", "30m", Duration::from_secs(1)..=DAY * 365),
+        heartbeat: section.duration("heartbeat"),
+        connect_timeout: section.duration("connect_timeout"),
+        consumer_timeout: section.duration("consumer_timeout"),
         tls: read_tls(section),
-        connection_name: section
-            .field("connection_name")
-            .and_then(|field| super::names::amqp_name(&field, "a name for the connection, at most 255 bytes")),
+        connection_name: section.text("connection_name"),
         management_url: None,
     }
 }

@@ -31,11 +31,17 @@ pub(super) fn pipeline(section: &Section<'_>, pipeline: &mut Pipeline, brokers: 
         let message = format!("a batch would wait ({linger}) until its messages are given back, `retry.hold` ({hold})");
         section.contradiction(&["batch.linger", "retry.hold"], message, None);
     }
-    if let (UnknownFields::Column(name), Some(columns)) = (&pipeline.unknown_fields, &pipeline.columns)
-        && columns.iter().any(|mapping| mapping.column == *name)
-    {
+    unknown_fields(section, pipeline);
+}
+
+fn unknown_fields(section: &Section<'_>, pipeline: &Pipeline) {
+    let UnknownFields::Column(name) = &pipeline.unknown_fields else { return };
+    if pipeline.columns.iter().flatten().any(|mapping| mapping.column == *name) {
         let message = format!("the column {name:?} is filled by columns already");
         section.contradiction(&["unknown_fields", "columns"], message, None);
+    } else if pipeline.deduplicate == Deduplicate::Column(name.clone()) {
+        let message = format!("the column {name:?} holds the message ID, by deduplicate");
+        section.contradiction(&["unknown_fields", "deduplicate"], message, None);
     }
 }
 
@@ -105,8 +111,8 @@ fn dead_letters(section: &Section<'_>, pipeline: &Pipeline) {
         let message = "dead letters would come back for ever: it is the queue that the pipeline reads".to_owned();
         section.contradiction(&["dead_letter.queue", "queue"], message, None);
     } else if dead.len() > 255 {
-        let message = format!("its default, {dead:?}, is longer than the 255 bytes of a queue's name");
-        section.contradiction(&["dead_letter.queue"], message, None);
+        let message = "its default, the queue's name and `.dead`, is longer than the 255 bytes of a queue's name";
+        section.contradiction(&["dead_letter.queue"], message.to_owned(), None);
     }
 }
 
@@ -130,7 +136,7 @@ pub(super) fn connections(
             );
             let stated =
                 [vec!["databases", database.name.as_str(), "max_connections"], vec!["database", "max_connections"]];
-            root.contradiction_within(&stated, message);
+            root.contradiction_within(&stated, message, None);
         }
     }
 }

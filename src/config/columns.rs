@@ -3,6 +3,7 @@
 use jiff::fmt::temporal::DateTimeParser;
 
 use super::field::Field;
+use super::keys::{COLUMN, PIPELINE};
 use super::names::{IDENTIFIER, is_identifier};
 use super::places::column_place;
 use super::reader::Section;
@@ -37,11 +38,14 @@ fn column(name: &str, at: &At, field: &Field<'_>) -> Option<ColumnMapping> {
         zone: None,
         lossy: false,
     };
-    match field.table() {
+    match field.table(&COLUMN) {
         Some(section) => mapping(section, field, plain),
         None if matches!(field.value(), Value::Text(_)) => Some(plain(ColumnSource::From(column_place(field)?))),
         None => {
-            let help = "a constant is written { value = … }".to_owned();
+            let help = match PIPELINE.get(name) {
+                Some(_) => format!("the pipeline's own `{name}` stands above the first of its [sections]"),
+                None => "a constant is written { value = … }".to_owned(),
+            };
             field.expected_with("a place in the message in quotes, or { from = \"…\" }", Some(help));
             None
         }
@@ -64,7 +68,6 @@ fn mapping(
             None
         }
     };
-    section.not_yet(&["sql", "type"]);
     let is_constant = section.has("value") && !section.has("from");
     if is_constant {
         for key in ["required", "default", "time", "zone", "lossy"] {
@@ -73,7 +76,7 @@ fn mapping(
             }
         }
     }
-    let required = section.flag("required", false);
+    let required = section.flag("required");
     let default = section.field("default").and_then(|field| constant(&field));
     if required && default.is_some() && !is_constant {
         let message = "never written, as `required` rejects the message first: keep one of them";
@@ -81,10 +84,10 @@ fn mapping(
     }
     let units =
         [("epoch_s", TimeUnit::Seconds), ("epoch_ms", TimeUnit::Milliseconds), ("epoch_us", TimeUnit::Microseconds)];
-    let time = section.field("time").and_then(|field| field.choice(&units, &[]));
+    let time = section.choice("time", &units);
     let zone = section.field("zone").and_then(|field| zone(&field));
-    let lossy = section.flag("lossy", false);
-    section.finish(&[]);
+    let lossy = section.flag("lossy");
+    section.finish();
     Some(ColumnMapping { required, default, time, zone, lossy, ..plain(source?) })
 }
 

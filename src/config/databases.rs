@@ -1,30 +1,23 @@
 //! `[database]` and `[databases.*]`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use url::Url;
 
-use super::names::{TABLE, table_name};
 use super::problems::nearest;
 use super::reader::Section;
 use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter};
-use super::{Database, DatabaseKind, Secret};
-use crate::catalogue::TableName;
+use super::{Database, DatabaseKind, Secret, names};
 
 /// What is written to where the config names no database at all.
 const DEFAULT_URL: &str = "sqlite://rabbit-sink.db";
-
-const LEDGER_TABLE: &str = "rabbit_sink_ledger";
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// All databases by name.
 pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, Database> {
     let mut databases = BTreeMap::new();
     let default = root.given_section("database");
     for (name, section) in root.named_sections("databases") {
-        super::names::check(root, "databases", name);
+        names::check(root, "databases", name);
         if name == "default" && default.is_some() {
             let message = "[database] is the database \"default\" already: keep one of them";
             root.wrong_name("databases", name, message);
@@ -49,44 +42,26 @@ fn database(name: &str, section: Section<'_>) -> Database {
     if is_sqlite {
         refuse_tls(&section, &database.tls, "SQLite is a file, not a server");
     }
-    section.finish(&[]);
+    section.finish();
     database
 }
 
 fn settings(name: &str, section: &Section<'_>, address: Option<(DatabaseKind, String)>) -> Database {
     let (kind, url) = address.unwrap_or((DatabaseKind::Sqlite, String::new()));
-    let timeout = Duration::from_millis(100)..=HOUR;
-    let max_connections = section.field("max_connections").and_then(|field| field.integer(1..=10_000));
     Database {
         name: name.to_owned(),
         kind,
         url: Secret::new(url),
-        max_connections: max_connections.and_then(|count| u32::try_from(count).ok()),
-        connect_timeout: section.duration("connect_timeout", "10s", timeout.clone()),
-        statement_timeout: section.duration("statement_timeout", "30s", timeout.clone()),
-        lock_timeout: section.duration("lock_timeout", "10s", timeout),
-        application_name: section.text("application_name", "rabbit-sink", "a name for the database's list of sessions"),
-        on_connect: on_connect(section),
+        max_connections: section.integer("max_connections").and_then(|count| u32::try_from(count).ok()),
+        connect_timeout: section.duration("connect_timeout"),
+        statement_timeout: section.duration("statement_timeout"),
+        lock_timeout: section.duration("lock_timeout"),
+        application_name: section.text("application_name").unwrap_or_default(),
+        on_connect: section.texts("on_connect"),
         tls: read_tls(section),
-        ledger_table: ledger_table(section),
-        ledger_keep: section.duration("ledger_keep", "30d", HOUR..=DAY * 36_500),
+        ledger_table: names::table(section, "ledger_table"),
+        ledger_keep: section.duration("ledger_keep"),
     }
-}
-
-fn on_connect(section: &Section<'_>) -> Vec<String> {
-    let statements = section.list("on_connect").unwrap_or_default();
-    statements.iter().filter_map(|statement| statement.text("a statement of SQL, as in \"SET ROLE sink\"")).collect()
-}
-
-fn ledger_table(section: &Section<'_>) -> TableName {
-    let given = section.field("ledger_table").and_then(|field| {
-        let name = table_name(&field.text(TABLE)?);
-        if name.is_none() {
-            field.expected(TABLE);
-        }
-        name
-    });
-    given.unwrap_or_else(|| TableName { schema: None, name: LEDGER_TABLE.to_owned() })
 }
 
 fn address(section: &Section<'_>, login: &Login) -> Option<(DatabaseKind, String)> {

@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::keys::Keys;
+use super::names::{IDENTIFIER, is_identifier};
 use super::problems::{Problems, nearest};
 use super::reader::Section;
 use super::tree::{At, Node, Value};
@@ -13,6 +15,24 @@ pub(super) struct Field<'a> {
     problems: &'a Problems,
     path: String,
     node: &'a Node,
+}
+
+/// What a choice may be.
+pub(super) enum Word {
+    Known(&'static str),
+    /// Behind `column:`.
+    Column(String),
+}
+
+/// `"a", "b" or "c"`
+fn expected_word(words: &[&str], or_column: bool) -> String {
+    let words = words.iter().copied().chain(or_column.then_some("column:NAME"));
+    let words: Vec<String> = words.map(|word| format!("{word:?}")).collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, before)) => format!("{} or {last}", before.join(", ")),
+        None => String::new(),
+    }
 }
 
 impl<'a> Field<'a> {
@@ -111,18 +131,25 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub fn choice<T: Copy>(&self, choices: &[(&str, T)], later: &[&str]) -> Option<T> {
-        let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
-        let expected = names.join(" or ");
+    /// One of a few words, or what stands behind `column:`.
+    pub fn choice(&self, now: &[&'static str], later: &[&str], or_column: bool) -> Option<Word> {
+        let expected = expected_word(now, or_column);
         let text = self.text(&expected)?;
-        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
-            return Some(*value);
+        if let Some(word) = now.iter().find(|word| **word == text) {
+            return Some(Word::Known(word));
+        }
+        if let Some(name) = text.strip_prefix("column:").filter(|_| or_column) {
+            if !is_identifier(name) {
+                self.expected(&format!("\"column:NAME\" with {IDENTIFIER}"));
+                return None;
+            }
+            return Some(Word::Column(name.to_owned()));
         }
         if later.contains(&text.as_str()) {
             self.wrong(format!("{text:?} is not available in this version; expected {expected}"), None);
             return None;
         }
-        let near = nearest(&text, choices.iter().map(|(name, _)| *name));
+        let near = nearest(&text, now.iter().copied());
         self.expected_with(&expected, near.map(|near| format!("did you mean {near:?}?")));
         None
     }
@@ -140,7 +167,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub fn integer(&self, range: RangeInclusive<i64>) -> Option<i64> {
+    pub fn integer(&self, range: &RangeInclusive<i64>) -> Option<i64> {
         self.problems.may_show(&self.node.at);
         let number = match (&self.node.value, self.digits()) {
             (Value::Integer(number), _) => *number,
@@ -229,20 +256,20 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The table that it is, if it is one.
-    pub fn table(&self) -> Option<Section<'a>> {
+    /// The table that it is, if it is one, with these keys.
+    pub fn table(&self, keys: &'static Keys) -> Option<Section<'a>> {
         let node = self.node.parsed.as_deref().unwrap_or(self.node);
         match &node.value {
-            Value::Table(table) => Some(Section::new(self.problems, self.path.clone(), node.at.clone(), table)),
+            Value::Table(table) => Some(Section::new(self.problems, self.path.clone(), node.at.clone(), table, keys)),
             _ => None,
         }
     }
 
     /// The section that it must be; `at`: where its name stands.
-    pub fn section_at(&self, at: At) -> Option<Section<'a>> {
+    pub fn section_at(&self, at: At, keys: &'static Keys) -> Option<Section<'a>> {
         let node = self.node.parsed.as_deref().unwrap_or(self.node);
         match &node.value {
-            Value::Table(table) => Some(Section::new(self.problems, self.path.clone(), at, table)),
+            Value::Table(table) => Some(Section::new(self.problems, self.path.clone(), at, table, keys)),
             _ => {
                 self.wrong(format!("expected a section [{}]", self.path), None);
                 None

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::keys::ROOT;
 use super::problems::{ConfigErrors, Problems};
-use super::reader::Section;
+use super::reader::{LISTEN, Section};
 use super::tree::{At, Table};
-use super::{Admin, Config, Worker, brokers, checks, databases, environment, pipelines};
+use super::{Admin, Config, Worker, brokers, checks, databases, environment, pipelines, together};
 
 /// Reads the config file and what the environment sets over it (`RABBIT_SINK__SECTION__KEY`, and `${NAME}` within
 /// the file's texts). Files that the config names (secrets, TLS) are read or tried, relative to the current folder;
@@ -55,7 +55,7 @@ pub fn load_str(name: &str, text: &str, environment: &[(String, String)]) -> Res
     root.scalars(&mut scalars);
     environment::substitute(&mut root, environment, &problems);
     environment::apply_overrides(&mut root, environment, &problems);
-    let config = read(Section::new(&problems, String::new(), At::Whole, &root));
+    let config = read(Section::new(&problems, String::new(), At::Whole, &root, &ROOT));
     if problems.is_empty() { Ok(config) } else { Err(problems.report(name, text, Some(scalars))) }
 }
 
@@ -73,35 +73,29 @@ fn read(root: Section<'_>) -> Config {
     let pipelines: BTreeMap<_, _> = pipelines::read(&root, &brokers, &databases);
     checks::connections(&root, &databases, &pipelines);
     let config = Config { worker: worker(&root), admin: admin(&root), brokers, databases, pipelines };
-    root.finish(&[]);
+    together::check(&root, &config);
+    root.finish();
     config
 }
 
 fn worker(root: &Section<'_>) -> Worker {
     let section = root.section("worker");
-    let range = Duration::from_millis(100)..=Duration::from_secs(3600);
-    let worker = Worker { shutdown_timeout: section.duration("shutdown_timeout", "25s", range) };
-    section.finish(&[]);
+    let worker = Worker { shutdown_timeout: section.duration("shutdown_timeout") };
+    section.finish();
     worker
 }
 
 fn admin(root: &Section<'_>) -> Admin {
-    const DEFAULT: &str = "127.0.0.1:9464";
     let section = root.section("admin");
-    let expected = "an IP address with a port, as in \"127.0.0.1:9464\", or \"off\"";
-    let listen = section.text("listen", DEFAULT, expected);
-    let listen = if listen == "off" {
-        None
-    } else {
-        let parsed = listen.parse().ok();
-        if parsed.is_none()
-            && let Some(field) = section.field("listen")
-        {
-            let help = listen.strip_prefix(':').map(|port| format!("\"0.0.0.0:{port}\" listens on all addresses"));
-            field.expected_with(expected, help);
-        }
-        parsed
-    };
-    section.finish(&[]);
+    let text = section.text("listen").unwrap_or_default();
+    let listen = text.parse().ok();
+    if listen.is_none()
+        && text != "off"
+        && let Some(field) = section.field("listen").filter(|field| !field.is_bad())
+    {
+        let help = text.strip_prefix(':').map(|port| format!("\"0.0.0.0:{port}\" listens on all addresses"));
+        field.expected_with(LISTEN, help);
+    }
+    section.finish();
     Admin { listen }
 }

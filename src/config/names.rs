@@ -30,8 +30,20 @@ pub(super) fn is_identifier(name: &str) -> bool {
 
 pub(super) const IDENTIFIER: &str = "a name of 1 to 63 bytes";
 
+/// The table that a key names.
+pub(super) fn table(section: &Section<'_>, key: &'static str) -> TableName {
+    let nowhere = TableName { schema: None, name: String::new() };
+    let Some(text) = section.text(key) else { return nowhere };
+    table_name(&text).unwrap_or_else(|| {
+        if let Some(field) = section.field(key) {
+            field.expected(TABLE);
+        }
+        nowhere
+    })
+}
+
 /// `table` or `schema.table`, split at the first dot.
-pub(super) fn table_name(text: &str) -> Option<TableName> {
+fn table_name(text: &str) -> Option<TableName> {
     let (schema, name) = match text.split_once('.') {
         Some((schema, name)) => (Some(schema), name),
         None => (None, text),

@@ -1,11 +1,12 @@
 //! How places in a message are written: `"/pointer"`, `"header:tenant"`, `"property:timestamp"`, `"body"`, …
 
 use super::field::Field;
+use super::keys::ALL;
 use super::problems::nearest;
 use super::tree::Value;
 use super::{IdPlace, Place, Property};
 
-const PROPERTIES: [(&str, Property); 13] = [
+pub(super) const PROPERTIES: [(&str, Property); 13] = [
     ("content_type", Property::ContentType),
     ("content_encoding", Property::ContentEncoding),
     ("delivery_mode", Property::DeliveryMode),
@@ -51,9 +52,9 @@ pub(super) fn column_place(field: &Field<'_>) -> Option<Place> {
 
 /// One entry of `message_id`.
 pub(super) fn id_place(field: &Field<'_>) -> Option<IdPlace> {
-    let Some(table) = field.table() else { return one_id_place(field).map(IdPlace::One) };
+    let Some(table) = field.table(&ALL) else { return one_id_place(field).map(IdPlace::One) };
     let all = table.list("all");
-    table.finish(&[]);
+    table.finish();
     let Some(all) = all else {
         if !field.is_bad() {
             field.wrong(format!("expected {EXPECTED_ID}"), None);

@@ -1,11 +1,12 @@
-//! Reads sections: whoever asks for a key names its kind, default and range here and nowhere else, and
-//! what nobody asked for is an unknown key.
+//! Reads sections by the table of keys: what a key may be and what holds where it is left out stands there, and
+//! a key that the table doesn't have is unknown.
 
 use std::cell::RefCell;
-use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::field::Field;
+use super::field::{Field, Word};
+use super::keys::{Absent, BINDING, COLUMN, Key, Keys, Kind, ROOT};
 use super::problems::{Problems, join, nearest};
 use super::tree::{At, Entry, Table, Value};
 use super::units;
@@ -17,17 +18,18 @@ pub(super) struct Section<'a> {
     /// Where its name stands, for keys that are missing.
     at: At,
     table: &'a Table,
+    keys: &'static Keys,
+    /// For a test: a key of the table that nobody asks for would be accepted and do nothing.
     asked: RefCell<Vec<&'static str>>,
 }
 
-/// A section's name and the keys that it knows, to tell where a misplaced key belongs.
-pub(super) type Known = (&'static str, Vec<&'static str>);
+pub(super) const LISTEN: &str = "an IP address with a port, as in \"127.0.0.1:9464\", or \"off\"";
 
 static EMPTY: Table = Table::EMPTY;
 
 impl<'a> Section<'a> {
-    pub fn new(problems: &'a Problems, path: String, at: At, table: &'a Table) -> Self {
-        Section { problems, path, at, table, asked: RefCell::default() }
+    pub fn new(problems: &'a Problems, path: String, at: At, table: &'a Table, keys: &'static Keys) -> Self {
+        Section { problems, path, at, table, keys, asked: RefCell::default() }
     }
 
     pub fn problems(&self) -> &'a Problems {
@@ -42,22 +44,47 @@ impl<'a> Section<'a> {
         self.table.get(key).is_some()
     }
 
-    fn entry(&self, key: &'static str) -> Option<&'a Entry> {
-        let mut asked = self.asked.borrow_mut();
-        if !asked.contains(&key) {
-            asked.push(key);
-        }
-        self.table.get(key)
+    /// What the table says of a key.
+    fn key(&self, name: &'static str) -> Option<&'static Key> {
+        self.asked.borrow_mut().push(name);
+        let key = self.keys.get(name);
+        debug_assert!(key.is_some(), "[{}] has no key {name}", self.keys.path);
+        key
+    }
+
+    /// A key's value, if it is there, read as the table says; else what holds without it.
+    fn read<T>(
+        &self,
+        name: &'static str,
+        given: impl FnOnce(&Kind, &Field<'a>) -> Option<T>,
+        absent: impl FnOnce(&'static str) -> Option<T>,
+    ) -> Option<T> {
+        let key = self.key(name)?;
+        let read = match (self.field(name), key.absent) {
+            (Some(field), _) => given(&key.kind, &field),
+            (None, Absent::Required) => {
+                self.missing_required(key);
+                None
+            }
+            (None, _) => None,
+        };
+        read.or_else(|| absent(key.absent.text()?))
     }
 
     /// The key, if it is there.
-    pub fn field(&self, key: &'static str) -> Option<Field<'a>> {
-        let entry = self.entry(key)?;
-        Some(Field::new(self.problems, self.path_of(key), &entry.node))
+    pub fn field(&self, name: &'static str) -> Option<Field<'a>> {
+        self.key(name)?;
+        let entry = self.table.get(name)?;
+        Some(Field::new(self.problems, self.path_of(name), &entry.node))
     }
 
     /// Of keys that exclude each other, the one that is there. One from the environment replaces those of the file.
     pub fn one_of(&self, keys: &[&'static str]) -> Option<(&'static str, Field<'a>)> {
+        debug_assert!(
+            self.keys.exclusive.contains(&keys),
+            "[{}]: {keys:?} aren't said to be exclusive",
+            self.keys.path
+        );
         let mut there: Vec<(&'static str, Field<'a>)> =
             keys.iter().filter_map(|key| Some((*key, self.field(key)?))).collect();
         if there.iter().any(|(_, field)| field.is_override()) {
@@ -74,77 +101,137 @@ impl<'a> Section<'a> {
         self.problems.add(self.at.clone(), &self.path_of(key), message, help);
     }
 
-    pub fn required_text(&self, key: &'static str, expected: &str) -> Option<String> {
-        let Some(field) = self.field(key) else {
-            let help = self.misspelt(key).map(|typed| format!("`{typed}` looks like it"));
-            self.missing(key, &format!("missing; expected {expected}"), help);
-            return None;
+    fn missing_required(&self, key: &Key) {
+        let expected = match &key.kind {
+            Kind::Name(expected) | Kind::Text(expected) => expected,
+            Kind::Table => super::names::TABLE,
+            _ => "a value",
         };
-        field.text(expected)
+        let help = self.misspelt(key.name).map(|typed| format!("`{typed}` looks like it"));
+        self.missing(key.name, &format!("missing; expected {expected}"), help);
     }
 
     /// A key that is there, unknown, and nearly this one.
     fn misspelt(&self, key: &str) -> Option<&'a str> {
-        let asked = self.asked.borrow();
-        let others = self.table.entries.iter().map(|entry| entry.key.as_str()).filter(|other| !asked.contains(other));
-        nearest(key, others)
+        let others = self.table.entries.iter().map(|entry| entry.key.as_str());
+        nearest(key, others.filter(|other| self.keys.get(other).is_none()))
     }
 
-    pub fn text(&self, key: &'static str, default: &str, expected: &str) -> String {
-        self.field(key).and_then(|field| field.text(expected)).unwrap_or_else(|| default.to_owned())
+    /// A text or a name of some kind.
+    pub fn text(&self, key: &'static str) -> Option<String> {
+        let given = |kind: &Kind, field: &Field<'a>| match kind {
+            Kind::Name(expected) => super::names::amqp_name(field, expected),
+            Kind::Text(expected) => field.text(expected),
+            Kind::Table => field.text(super::names::TABLE),
+            Kind::Listen => field.text(LISTEN),
+            Kind::Reference(_) => field.text(&format!("the name of a {key}")),
+            _ => not_of_this_kind(key),
+        };
+        self.read(key, given, |text| Some(text.to_owned()))
     }
 
-    pub fn choice<T: Copy>(&self, key: &'static str, default: T, choices: &[(&str, T)], later: &[&str]) -> T {
-        self.field(key).and_then(|field| field.choice(choices, later)).unwrap_or(default)
+    /// The word, or the column behind `column:`.
+    pub fn word(&self, key: &'static str) -> Option<Word> {
+        let given = |kind: &Kind, field: &Field<'a>| match kind {
+            Kind::Choice { now, later, or_column } => field.choice(now, later, *or_column),
+            _ => not_of_this_kind(key),
+        };
+        self.read(key, given, |word| Some(Word::Known(word)))
     }
 
-    pub fn flag(&self, key: &'static str, default: bool) -> bool {
-        self.field(key).and_then(|field| field.flag()).unwrap_or(default)
+    /// The meaning of a word; the names must be those of the table of keys.
+    pub fn choice<T: Copy>(&self, key: &'static str, meanings: &[(&str, T)]) -> Option<T> {
+        if let Some(Kind::Choice { now, .. }) = self.keys.get(key).map(|key| &key.kind) {
+            debug_assert!(meanings.iter().map(|(word, _)| word).eq(now.iter()), "[{}] {key}: {now:?}", self.keys.path);
+        }
+        let Some(Word::Known(found)) = self.word(key) else { return None };
+        meanings.iter().find(|(word, _)| *word == found).map(|(_, meaning)| *meaning)
     }
 
-    pub fn integer(&self, key: &'static str, default: i64, range: RangeInclusive<i64>) -> i64 {
-        self.field(key).and_then(|field| field.integer(range)).unwrap_or(default)
+    pub fn flag(&self, key: &'static str) -> bool {
+        self.read(key, |_, field| field.flag(), |text| Some(text == "true")).unwrap_or_default()
+    }
+
+    pub fn integer(&self, key: &'static str) -> Option<i64> {
+        let given = |kind: &Kind, field: &Field<'a>| match kind {
+            Kind::Integer(low, high) => field.integer(&(*low..=*high)),
+            _ => not_of_this_kind(key),
+        };
+        self.read(key, given, |text| text.parse().ok())
+    }
+
+    /// A count with a default, as whatever type holds its range.
+    pub fn count<T: TryFrom<i64> + Default>(&self, key: &'static str) -> T {
+        self.integer(key).and_then(|number| T::try_from(number).ok()).unwrap_or_default()
     }
 
     /// A share, above 0 and at most 1.
-    pub fn share(&self, key: &'static str, default: f64) -> f64 {
-        self.field(key).and_then(|field| field.share()).unwrap_or(default)
+    pub fn share(&self, key: &'static str) -> f64 {
+        self.read(key, |_, field| field.share(), |text| text.parse().ok()).unwrap_or(1.0)
     }
 
-    pub fn duration(&self, key: &'static str, default: &str, range: RangeInclusive<Duration>) -> Duration {
-        let given = self.field(key).and_then(|field| field.duration(&range));
-        given.or_else(|| units::duration(default)).unwrap_or(*range.start())
+    pub fn duration(&self, key: &'static str) -> Duration {
+        let given = |kind: &Kind, field: &Field<'a>| match kind {
+            Kind::Duration(low, high) => field.duration(&(*low..=*high)),
+            _ => not_of_this_kind(key),
+        };
+        self.read(key, given, units::duration).unwrap_or_default()
     }
 
-    pub fn bytes(&self, key: &'static str, default: &str, range: RangeInclusive<u64>) -> usize {
-        let given = self.field(key).and_then(|field| field.bytes(&range));
-        let bytes = given.or_else(|| units::bytes(default)).unwrap_or(*range.start());
+    pub fn bytes(&self, key: &'static str) -> usize {
+        let given = |kind: &Kind, field: &Field<'a>| match kind {
+            Kind::Size(low, high) => field.bytes(&(*low..=*high)),
+            _ => not_of_this_kind(key),
+        };
+        let bytes = self.read(key, given, units::bytes).unwrap_or_default();
         usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// A file that must be readable.
+    pub fn readable(&self, key: &'static str) -> Option<PathBuf> {
+        super::secrets::readable(&self.field(key)?)
     }
 
     pub fn list(&self, key: &'static str) -> Option<Vec<Field<'a>>> {
         self.field(key)?.list()
     }
 
+    /// The texts of a list.
+    pub fn texts(&self, key: &'static str) -> Vec<String> {
+        let Some(Kind::List(Kind::Text(expected), _)) = self.keys.get(key).map(|key| &key.kind) else {
+            return not_of_this_kind(key).unwrap_or_default();
+        };
+        self.list(key).unwrap_or_default().iter().filter_map(|item| item.text(expected)).collect()
+    }
+
     /// The section below; an empty one if it isn't there.
     pub fn section(&self, key: &'static str) -> Section<'a> {
+        let keys = self.keys_of(key);
         self.given_section(key)
-            .unwrap_or_else(|| Section::new(self.problems, self.path_of(key), self.at.clone(), &EMPTY))
+            .unwrap_or_else(|| Section::new(self.problems, self.path_of(key), self.at.clone(), &EMPTY, keys))
     }
 
     /// The section below, if it is there.
     pub fn given_section(&self, key: &'static str) -> Option<Section<'a>> {
-        let entry = self.entry(key)?;
+        let keys = self.keys_of(key);
+        let entry = self.table.get(key)?;
         let field = Field::new(self.problems, self.path_of(key), &entry.node);
-        field.section_at(entry.key_at.clone())
+        field.section_at(entry.key_at.clone(), keys)
+    }
+
+    fn keys_of(&self, key: &'static str) -> &'static Keys {
+        let keys = self.key(key).and_then(|key| key.kind.section());
+        debug_assert!(keys.is_some(), "[{}] {key} is no section", self.keys.path);
+        keys.unwrap_or(&ROOT)
     }
 
     /// The sections below, which the user has named.
     pub fn named_sections(&self, key: &'static str) -> Vec<(&'a str, Section<'a>)> {
+        let keys = self.keys_of(key);
         let Some(below) = self.given_section(key) else { return Vec::new() };
         below
             .into_entries()
-            .filter_map(|(entry, field)| Some((entry.key.as_str(), field.section_at(entry.key_at.clone())?)))
+            .filter_map(|(entry, field)| Some((entry.key.as_str(), field.section_at(entry.key_at.clone(), keys)?)))
             .collect()
     }
 
@@ -152,15 +239,6 @@ impl<'a> Section<'a> {
     pub fn into_entries(self) -> impl Iterator<Item = (&'a Entry, Field<'a>)> {
         let table = self.table;
         table.entries.iter().map(move |entry| (entry, Field::new(self.problems, self.path_of(&entry.key), &entry.node)))
-    }
-
-    /// Keys that a later version will have.
-    pub fn not_yet(&self, keys: &[&'static str]) {
-        for key in keys {
-            if let Some(entry) = self.entry(key) {
-                self.problems.add(entry.key_at.clone(), &self.path_of(key), "not available in this version", None);
-            }
-        }
     }
 
     /// Notes keys that contradict each other (paths relative to this section, the likeliest culprit first),
@@ -189,11 +267,11 @@ impl<'a> Section<'a> {
     }
 
     /// Like [`Section::contradiction`] for one key that may stand at either of these paths.
-    pub fn contradiction_within(&self, paths: &[Vec<&str>], message: String) {
+    pub fn contradiction_within(&self, paths: &[Vec<&str>], message: String, help: Option<String>) {
         let Some(path) = paths.iter().find(|path| self.find_parts(path).is_some()) else { return };
-        let shown = path.join(".");
+        let shown = path.iter().fold(String::new(), |shown, part| join(&shown, part));
         if let Some(at) = self.find_parts(path).filter(|_| !self.problems.is_bad(&shown)) {
-            self.problems.add(at.clone(), &shown, message, None);
+            self.problems.add(at.clone(), &shown, message, help);
         }
     }
 
@@ -214,21 +292,61 @@ impl<'a> Section<'a> {
         table.get(last).map(|entry| &entry.node.at)
     }
 
-    /// Ends the reading: what wasn't asked for is unknown. `below`: sections where such a key may belong.
-    pub fn finish(self, below: &[Known]) -> Vec<&'static str> {
-        let asked = self.asked.into_inner();
+    /// Ends the reading: what the table of keys doesn't have is unknown.
+    pub fn finish(self) {
         for entry in &self.table.entries {
-            if asked.contains(&entry.key.as_str()) {
-                continue;
-            }
-            let home = below.iter().find(|(_, keys)| keys.contains(&entry.key.as_str()));
-            let help = match home {
-                Some((section, _)) => Some(format!("it belongs in [{}]", join(&self.path, section))),
-                None => nearest(&entry.key, asked.iter().copied()).map(|near| format!("did you mean `{near}`?")),
+            let message = match self.keys.get(&entry.key).map(|key| &key.kind) {
+                Some(Kind::Later) => "not available in this version",
+                Some(_) => continue,
+                None => "unknown key",
             };
-            let help = help.or_else(|| (!asked.is_empty()).then(|| format!("known here: {}", asked.join(", "))));
-            self.problems.add(entry.key_at.clone(), &join(&self.path, &entry.key), "unknown key", help);
+            let help = (message == "unknown key").then(|| self.home_or_known(entry)).flatten();
+            self.problems.add(entry.key_at.clone(), &self.path_of(&entry.key), message, help);
         }
-        asked
+        let asked = self.asked.into_inner();
+        let forgotten = self.keys.names().find(|name| !asked.contains(name));
+        debug_assert!(forgotten.is_none(), "[{}]: nobody reads {forgotten:?}", self.keys.path);
     }
+
+    /// What to do about an unknown key. Its value is shown only where what was meant is surely no secret.
+    fn home_or_known(&self, entry: &Entry) -> Option<String> {
+        if let Some((section, key)) = self.home(&entry.key) {
+            if !key.kind.is_secret() {
+                self.problems.may_show(&entry.node.at);
+            }
+            return Some(format!("it belongs in [{section}]"));
+        }
+        let Some(near) = nearest(&entry.key, self.keys.names()) else {
+            return Some(format!("known here: {}", self.keys.names().collect::<Vec<_>>().join(", ")));
+        };
+        if self.keys.get(near).is_some_and(|key| !key.kind.is_secret()) {
+            self.problems.may_show(&entry.node.at);
+        }
+        Some(format!("did you mean `{near}`?"))
+    }
+
+    /// The only other section that has a key of this name, if it is one.
+    fn home(&self, name: &str) -> Option<(String, &'static Key)> {
+        // Inside columns and bindings, nobody looks for a section's key.
+        let inner = |keys: &&Keys| std::ptr::eq(*keys, &COLUMN) || std::ptr::eq(*keys, &BINDING);
+        let sections = ROOT.sections().into_iter().filter(|keys| !keys.path.is_empty() && !inner(keys));
+        let mut homes = sections.filter_map(|keys| Some((keys, keys.get(name)?)));
+        let (Some((keys, key)), None) = (homes.next(), homes.next()) else { return None };
+        if matches!(key.kind, Kind::Later) {
+            return None;
+        }
+        // The user's own name, where this is about the same thing.
+        let mut named = self.path.split('.');
+        let path = match (self.keys.path.starts_with("pipelines."), named.next(), named.next()) {
+            (true, Some(_), Some(name)) => keys.path.replace("NAME", name),
+            _ => keys.path.to_owned(),
+        };
+        Some((path, key))
+    }
+}
+
+/// The reader and the table of keys disagree: a mistake in the code, which every test of a config finds.
+fn not_of_this_kind<T>(key: &str) -> Option<T> {
+    debug_assert!(false, "{key} is of another kind");
+    None
 }

@@ -11,6 +11,7 @@ use url::Url;
 use super::TlsFiles;
 use super::field::Field;
 use super::reader::Section;
+use super::tree::Value;
 
 /// A password or a URL with one in it: printing it shows nothing.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -47,7 +48,7 @@ pub(super) struct Login {
 impl Login {
     /// `username`, `password`, `password_file`.
     pub fn read(section: &Section<'_>) -> Login {
-        let username = section.field("username").and_then(|field| field.text("a user name"));
+        let username = section.text("username");
         let password = match section.one_of(&["password", "password_file"]) {
             Some(("password", field)) => field.secret(),
             Some((_, field)) => read_secret(&field),
@@ -71,11 +72,43 @@ impl Login {
 
 /// The content of the file that a key names, without one trailing line break.
 pub(super) fn read_secret(field: &Field<'_>) -> Option<String> {
-    let path = field.text("the path of a file")?;
-    match secret_of(Path::new(&path)) {
-        Ok(secret) => Some(secret),
-        Err(error) => {
-            field.wrong(format!("can't read the secret from {path}: {error}"), None);
+    opened(field, "the path of a file", "the secret", secret_of)
+}
+
+/// The path of a file that must be readable now, rather than fail at the first connection.
+pub(super) fn readable(field: &Field<'_>) -> Option<PathBuf> {
+    opened(field, "the path of a PEM file", "the file", |path| {
+        File::open(path).and_then(|mut file| file.read(&mut [0; 1])).map_err(|error| error.to_string())?;
+        Ok(path.to_owned())
+    })
+}
+
+/// Does something with the file that a key names. Who mistakes the key for the secret's own place shall not see the
+/// secret in a log: what is no file is shown only where it can't be anything but a path.
+fn opened<T>(
+    field: &Field<'_>,
+    expected: &str,
+    what: &str,
+    read: impl FnOnce(&Path) -> Result<T, String>,
+) -> Option<T> {
+    let Value::Text(text) = field.value() else {
+        field.wrong(format!("expected {expected} in quotes, found something else"), None);
+        return None;
+    };
+    let path = Path::new(text);
+    let is_path = ["/", "./", "../"].iter().any(|start| text.starts_with(start)) || path.exists();
+    if is_path {
+        field.show();
+    }
+    match read(path) {
+        Ok(content) => Some(content),
+        Err(error) if is_path => {
+            field.wrong(format!("can't read {what} from {text}: {error}"), None);
+            None
+        }
+        Err(_) => {
+            let help = "the key names a file with it, as in \"/run/secrets/password\" or \"./password\"".to_owned();
+            field.wrong(format!("can't read {what}: no file has this name"), Some(help));
             None
         }
     }
@@ -95,17 +128,13 @@ fn secret_of(path: &Path) -> Result<String, String> {
     Ok(secret.to_owned())
 }
 
-/// `ca_file`, `cert_file`, `key_file`: each must be readable now, rather than fail at the first connection.
+/// `ca_file`, `cert_file`, `key_file`.
 pub(super) fn read_tls(section: &Section<'_>) -> TlsFiles {
-    let file = |key: &'static str| -> Option<PathBuf> {
-        let field = section.field(key)?;
-        let path = field.text("the path of a PEM file")?;
-        if let Err(error) = File::open(&path).and_then(|mut file| file.read(&mut [0; 1])) {
-            field.wrong(format!("can't read {path}: {error}"), None);
-        }
-        Some(path.into())
+    let tls = TlsFiles {
+        ca_file: section.readable("ca_file"),
+        cert_file: section.readable("cert_file"),
+        key_file: section.readable("key_file"),
     };
-    let tls = TlsFiles { ca_file: file("ca_file"), cert_file: file("cert_file"), key_file: file("key_file") };
     match (&tls.cert_file, &tls.key_file) {
         (Some(_), None) => section.contradiction(&["cert_file"], "needs key_file beside it".into(), None),
         (None, Some(_)) => section.contradiction(&["key_file"], "needs cert_file beside it".into(), None),

@@ -80,9 +80,15 @@ fn hide_all(line: &str) -> String {
 fn mark(line: &str, spot: Range<usize>) -> Snippet {
     let start = line.len().min(floor(line, spot.start));
     let end = floor(line, spot.end).max(start);
-    let before: String = line[..start].chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let before = " ".repeat(line[..start].chars().count());
     let width = line[start..end].chars().count().max(1);
-    let cut: String = line.chars().take(MAX_CHARS).map(|c| if c.is_control() && c != '\t' { '�' } else { c }).collect();
+    // A tab is one character here: its width would depend on the terminal.
+    let shown = |c: char| match c {
+        '\t' => ' ',
+        c if c.is_control() => '�',
+        c => c,
+    };
+    let cut: String = line.chars().take(MAX_CHARS).map(shown).collect();
     let width = width.min(MAX_CHARS.saturating_sub(before.chars().count()).max(1));
     Snippet { line: cut, marks: format!("{before}{}", "^".repeat(width)) }
 }

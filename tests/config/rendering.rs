@@ -1,18 +1,6 @@
-//! Whole reports, to the letter.
+//! How a line with a mistake is shown, whatever is in it. (Whole reports: cases.rs.)
 
-use crate::{bad, bad_env};
-
-#[test]
-fn a_report() {
-    let said = bad_env(include_str!("reports/mistakes.toml"), &[("RABBIT_SINK__ADMIN__LISTEN", "localhost")]);
-    assert_eq!(said.to_string() + "\n", include_str!("reports/mistakes.txt"));
-}
-
-#[test]
-fn text_that_is_no_toml() {
-    let said = bad("[database]\npassword = \"hunter2\n");
-    assert_eq!(said.to_string() + "\n", include_str!("reports/syntax.txt"));
-}
+use crate::bad;
 
 #[test]
 fn lines_are_shown_whatever_is_in_them() {

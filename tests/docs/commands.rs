@@ -8,6 +8,9 @@ use crate::{blocks, pages, prose, read, root};
 /// Where no config is, so that a command that parses does nothing.
 const NOWHERE: &str = "/nonexistent/rabbit-sink.toml";
 
+/// Commands that read none.
+const WITHOUT_CONFIG: [&str; 3] = ["completions", "man", "schema"];
+
 /// The words behind `rabbit-sink`, up to the line's end, a pipe, a comment, or anything else of a shell's.
 fn words(rest: &str) -> Vec<String> {
     let ends = |word: &&str| !word.starts_with(['|', '#', '>', '&', ';']);
@@ -57,6 +60,10 @@ fn parses(words: &[String]) {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
+    if WITHOUT_CONFIG.contains(&words[0].as_str()) {
+        assert!(output.status.success(), "{words:?}: {said}");
+        return;
+    }
     assert!(said.contains("can't read the config file"), "{words:?}: {said}");
     assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
 }
@@ -68,7 +75,8 @@ fn every_command_line_parses() {
         parses(words);
     }
     let commands: BTreeSet<&str> = all.iter().map(|words| words[0].as_str()).collect();
-    assert_eq!(Vec::from_iter(commands), ["dlq", "health", "init", "resume", "run", "status"], "{all:#?}");
+    let expected = ["completions", "dlq", "health", "init", "man", "resume", "run", "schema", "status"];
+    assert_eq!(Vec::from_iter(commands), expected, "{all:#?}");
 }
 
 #[test]

@@ -1,0 +1,218 @@
+//! `[worker]`, `[admin]`, `[rabbitmq]`, `[database]`.
+
+use super::kinds::Absent::{Is, Nothing, Words};
+use super::kinds::Kind::{Duration, Integer, List, Listen, Name, PemFile, Secret, SecretFile, Table, Text, Url};
+use super::{HOUR, Keys, MINUTE, SECOND, days, key, ms};
+
+pub(super) static WORKER: Keys = Keys {
+    path: "worker",
+    about: "The process.",
+    keys: &[key(
+        "shutdown_timeout",
+        Duration(ms(100), HOUR),
+        Is("\"25s\""),
+        "From SIGTERM or SIGINT to the end. What isn't settled by then goes back to the broker. Keep it below the \
+         orchestrator's own limit.",
+        "\"55s\"",
+    )],
+    exclusive: &[],
+};
+
+pub(super) static ADMIN: Keys = Keys {
+    path: "admin",
+    about: "What the worker serves about itself.",
+    keys: &[key(
+        "listen",
+        Listen,
+        Is("\"127.0.0.1:9464\""),
+        "Where `/livez`, `/readyz`, `/metrics` and `/status` are served, and what `status`, `resume` and `health` \
+         ask. Plain HTTP. `\"0.0.0.0:9464\"` for probes from outside a container; orders (`resume`) are taken from \
+         the same machine only.",
+        "\"0.0.0.0:9464\"",
+    )],
+    exclusive: &[],
+};
+
+const USERNAME: &str = "Replaces the URL's; encoded for you.";
+const PASSWORD: &str = "Likewise. Better kept in a file or a variable: `\"${NAME}\"`.";
+const PASSWORD_FILE: &str = "A file with the password alone. Not beside `password`.";
+
+pub(super) static BROKER: Keys = Keys {
+    path: "rabbitmq",
+    about: "A RabbitMQ broker. `[rabbitmq]` is the broker `default`; others stand in `[brokers.NAME]` with the same \
+            keys, and pipelines choose one by `broker`. Without any such section: \
+            `amqp://guest:guest@127.0.0.1:5672/%2f`.",
+    keys: &[
+        key(
+            "url",
+            Url(&["amqp", "amqps"]),
+            Words("*required*: one of these three"),
+            "`amqp://USER:PASSWORD@HOST:PORT/VHOST`, or `amqps://` for TLS. `%2f`, or nothing, is the virtual host \
+             `/`. An IPv6 address needs a host name.",
+            "\"amqp://guest:guest@127.0.0.1:5672/%2f\"",
+        ),
+        key(
+            "urls",
+            List(&Url(&["amqp", "amqps"]), "texts"),
+            Nothing,
+            "A cluster: tried in random order, names resolved anew each time.",
+            "[\"amqps://rabbit-1/shop\", \"amqps://rabbit-2/shop\"]",
+        ),
+        key("url_file", SecretFile, Nothing, "A file with the URL.", "\"/run/secrets/rabbitmq-url\""),
+        key("username", Text("a user name"), Words("the URL's"), USERNAME, "\"rabbit-sink\""),
+        key("password", Secret, Words("the URL's"), PASSWORD, "\"${RABBITMQ_PASSWORD}\""),
+        key("password_file", SecretFile, Nothing, PASSWORD_FILE, "\"/run/secrets/rabbitmq-password\""),
+        key(
+            "heartbeat",
+            Duration(SECOND, HOUR),
+            Is("\"30s\""),
+            "Asked of the broker. A connection that is silent for twice as long is closed.",
+            "\"10s\"",
+        ),
+        key(
+            "connect_timeout",
+            Duration(ms(100), MINUTE.saturating_mul(10)),
+            Is("\"10s\""),
+            "For one address: TCP, TLS and login together.",
+            "\"3s\"",
+        ),
+        key(
+            "consumer_timeout",
+            Duration(SECOND, days(365)),
+            Is("\"30m\""),
+            "What the broker's own consumer timeout is. It is not asked: say so here if yours differs. \
+             `retry.hold` must be less.",
+            "\"2h\"",
+        ),
+        key(
+            "ca_file",
+            PemFile,
+            Words("the system's"),
+            "Certificates to trust. For `amqps://` only, like the next two.",
+            "\"/etc/ssl/rabbitmq-ca.pem\"",
+        ),
+        key(
+            "cert_file",
+            PemFile,
+            Nothing,
+            "Our own certificate. Without a password in the URL it is also the login (EXTERNAL).",
+            "\"/etc/ssl/rabbit-sink.pem\"",
+        ),
+        key("key_file", PemFile, Nothing, "The key of `cert_file`.", "\"/etc/ssl/rabbit-sink.key\""),
+        key(
+            "connection_name",
+            Name("a name for the connection, at most 255 bytes"),
+            Words("made of `rabbit-sink/HOST/PIPELINE`"),
+            "What operators see in the broker's list of connections.",
+            "\"shop-orders\"",
+        ),
+        key(
+            "management_url",
+            Url(&["http", "https"]),
+            Nothing,
+            "RabbitMQ's HTTP API. Checked, but not used yet. Without a login of its own it gets the broker's.",
+            "\"http://rabbit-1:15672\"",
+        ),
+        key("management_url_file", SecretFile, Nothing, "A file with that URL.", "\"/run/secrets/management-url\""),
+    ],
+    exclusive: &[
+        &["url", "urls", "url_file"],
+        &["password", "password_file"],
+        &["management_url", "management_url_file"],
+    ],
+};
+
+pub(super) static DATABASE: Keys = Keys {
+    path: "database",
+    about: "A database. `[database]` is the database `default`; others stand in `[databases.NAME]` with the same \
+            keys, and pipelines choose one by `database`. Without any such section: `sqlite://rabbit-sink.db`.",
+    keys: &[
+        key(
+            "url",
+            Url(&["postgres", "postgresql", "mysql", "mariadb", "sqlite"]),
+            Words("*required*: this or `url_file`"),
+            "`postgres://USER:PASSWORD@HOST:PORT/DATABASE`, `mysql://…` (MariaDB, too; `mariadb://` means the same) \
+             or `sqlite://FILE`.",
+            "\"postgres://rabbit_sink@db.example.com/shop\"",
+        ),
+        key("url_file", SecretFile, Nothing, "A file with the URL.", "\"/run/secrets/database-url\""),
+        key(
+            "username",
+            Text("a user name"),
+            Words("the URL's"),
+            "Replaces the URL's; encoded for you. Not for SQLite.",
+            "\"rabbit_sink\"",
+        ),
+        key("password", Secret, Words("the URL's"), PASSWORD, "\"${DATABASE_PASSWORD}\""),
+        key("password_file", SecretFile, Nothing, PASSWORD_FILE, "\"/run/secrets/database-password\""),
+        key(
+            "max_connections",
+            Integer(1, 10_000),
+            Words("no check"),
+            "What you grant: at least the consumers on this database and two more, or the config is refused. Each \
+             consumer has one connection; checks and pruning open others for a moment.",
+            "10",
+        ),
+        key(
+            "connect_timeout",
+            Duration(ms(100), HOUR),
+            Is("\"10s\""),
+            "For a connection with login and session settings.",
+            "\"3s\"",
+        ),
+        key(
+            "statement_timeout",
+            Duration(ms(100), HOUR),
+            Is("\"30s\""),
+            "After which the server cancels a statement. The worker gives up on the connection some time later, for \
+             when the link is dead.",
+            "\"1m\"",
+        ),
+        key(
+            "lock_timeout",
+            Duration(ms(100), HOUR),
+            Is("\"10s\""),
+            "After which the server (SQLite: the library) gives up waiting for a lock.",
+            "\"5s\"",
+        ),
+        key(
+            "application_name",
+            Text("a name for the database's list of sessions"),
+            Is("\"rabbit-sink\""),
+            "What operators see in PostgreSQL's list of sessions.",
+            "\"orders-sink\"",
+        ),
+        key(
+            "on_connect",
+            List(&Text("a statement of SQL, as in \"SET ROLE sink\""), "SQL"),
+            Is("[]"),
+            "Run in each new session, after the worker's own settings.",
+            "[\"SET ROLE sink\"]",
+        ),
+        key(
+            "ca_file",
+            PemFile,
+            Words("the system's"),
+            "Certificates to trust. Not for SQLite, like the next two.",
+            "\"/etc/ssl/db-ca.pem\"",
+        ),
+        key("cert_file", PemFile, Nothing, "Our own certificate.", "\"/etc/ssl/rabbit-sink.pem\""),
+        key("key_file", PemFile, Nothing, "The key of `cert_file`.", "\"/etc/ssl/rabbit-sink.key\""),
+        key(
+            "ledger_table",
+            Table,
+            Is("\"rabbit_sink_ledger\""),
+            "Where message IDs are kept, in this database. A second table, `NAME_pipelines`, stands beside it. Both \
+             are created where they are missing; `rabbit-sink init --ledger` prints their DDL.",
+            "\"shop.rabbit_sink_ledger\"",
+        ),
+        key(
+            "ledger_keep",
+            Duration(HOUR, days(36_500)),
+            Is("\"30d\""),
+            "For how long. A repeat that comes later is written again.",
+            "\"7d\"",
+        ),
+    ],
+    exclusive: &[&["url", "url_file"], &["password", "password_file"]],
+};
