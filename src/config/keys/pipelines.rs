@@ -245,13 +245,7 @@ static LIMITS: Keys = Keys {
              the rate takes in half of `retry.hold`.",
             "5000",
         ),
-        key(
-            "max_replays",
-            COUNT,
-            Is("5"),
-            "A dead letter that was replayed so often isn't replayed again: [dead-letters.md](dead-letters.md#replay).",
-            "3",
-        ),
+        key("max_replays", COUNT, Is("5"), "A dead letter that was replayed so often isn't replayed again.", "3"),
     ],
     exclusive: &[],
 };
