@@ -129,6 +129,24 @@ async fn canaries_that_die_of_the_same_cause_stop_a_replay() {
     scene.end().await;
 }
 
+/// Canaries that died and came back aren't sent again with the rest.
+#[tokio::test]
+async fn canaries_that_die_of_another_cause_are_sent_once() {
+    let scene = Scene::new(Kind::Quorum).await;
+    scene.drain_queue().await;
+    let good = |n: usize| Message::json(&format!("order-{n}"), orders::good(n).0);
+    let mixed = (0..8).flat_map(|n| if n % 2 == 0 { vec![good(n)] } else { Scene::bad([n], Bad::Broken) });
+    // By hand: they say nothing of a cause.
+    scene.broker.publish(&scene.dead, mixed).await;
+    let worker = running(&scene).await;
+    let done = scene.json_with("replay", &["--canary", "4", "--wait", "--yes"], 5).await;
+    assert_counts(&done[0], &[("chosen", 8), ("replayed", 8), ("written", 4), ("dead_again", 4), ("left", 0)]);
+    worker.stop().await.expect(0);
+    let letters = scene.json("list", &[]).await;
+    assert_eq!(letters.iter().map(|letter| letter["replays"].as_u64().unwrap()).collect::<Vec<_>>(), [1; 4]);
+    scene.end().await;
+}
+
 /// The worker runs and rejects half of it again: the replay ends, with the right counts, and takes
 /// none twice.
 #[tokio::test]
