@@ -98,9 +98,9 @@ enum Command {
     Resume(resume::Args),
     /// Exit with 0 if the running worker is alive, else with 1: for container health checks
     Health,
-    /// Look at dead letters
-    #[command(subcommand)]
-    Dlq(dlq::Command),
+    /// Dead letters: look at them, mend them, send them back
+    #[command(subcommand, after_help = dlq::MORNING_AFTER)]
+    Dlq(Box<dlq::Command>),
     /// Print what a new setup needs: a config, a CREATE TABLE, the ledger's DDL
     Init(init::Args),
     /// Print the JSON Schema of the config file, for editors
@@ -170,7 +170,7 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
         Command::Status => one_task(status::execute(&config()?, out)),
         Command::Resume(args) => one_task(resume::execute(&config()?, &args, out)),
         Command::Health => one_task(health::execute(&config()?, out)),
-        Command::Dlq(command) => one_task(dlq::execute(&config()?, command, out)),
+        Command::Dlq(command) => one_task(dlq::execute(&config()?, *command, out)),
         Command::Init(_) => init::ledger(&config()?, out),
         Command::Schema => schema::execute(out),
         Command::Completions(args) => completions::execute(Cli::command(), &args, out),

@@ -8,10 +8,15 @@ use crate::digest;
 use crate::error::Failure;
 use crate::message::{Envelope, HeaderValue, Headers};
 
+mod json;
+mod line;
 mod read;
+mod replay;
 mod wrap;
 
+pub use line::{BadLine, Line};
 pub use read::{DeadLetterInfo, read};
+pub use replay::{edited, replayed, replayed_as};
 pub use wrap::unwrapped;
 
 /// The exchange that the message first came through.
@@ -47,6 +52,11 @@ pub const WRAPPED: &str = "x-sink-wrapped";
 /// The stamp of a look through the queue; means nothing afterwards.
 pub const SWEEP: &str = "x-sink-sweep";
 
+/// Which replay sent it, and its place there: by it a replay knows those that die again.
+pub const REPLAY: &str = "x-sink-replay";
+/// When somebody changed the body, RFC 3339.
+pub const EDITED: &str = "x-sink-edited";
+
 /// The property `user_id`, which the broker would check against our login.
 pub const ORIGINAL_USER_ID: &str = "x-sink-original-user-id";
 /// The property `expiration`, which would let the dead letter expire.
@@ -55,6 +65,12 @@ pub const ORIGINAL_EXPIRATION: &str = "x-sink-original-expiration";
 pub const ORIGINAL_CC: &str = "x-sink-original-cc";
 /// The header `BCC`, likewise.
 pub const ORIGINAL_BCC: &str = "x-sink-original-bcc";
+
+/// The property `priority` of a letter that a look has put back: on a queue with priorities it
+/// would be taken again before what wasn't seen yet.
+pub const ORIGINAL_PRIORITY: &str = "x-sink-original-priority";
+/// What a quorum queue counts, and sets itself on what it delivers.
+const DELIVERY_COUNT: &str = "x-delivery-count";
 
 /// The longest reason in bytes.
 pub const REASON_MAX: usize = 1024;
@@ -122,6 +138,10 @@ pub(crate) fn rotated(envelope: Envelope, queue: &str, stamp: &str, frame_max: u
     };
     let mut envelope = addressed(envelope, queue);
     put_aside(&mut envelope);
+    envelope.headers.remove(DELIVERY_COUNT);
+    if let Some(priority) = envelope.properties.priority.take() {
+        envelope.headers.set(ORIGINAL_PRIORITY, HeaderValue::U8(priority));
+    }
     if !moved && envelope.headers.get(ORIGINAL_EXCHANGE).is_none() {
         envelope.headers.set_text(ORIGINAL_EXCHANGE, &exchange);
         envelope.headers.set_text(ORIGINAL_ROUTING_KEY, &routing_key);
@@ -140,6 +160,19 @@ fn addressed(mut envelope: Envelope, queue: &str) -> Envelope {
     envelope.routing_key = queue.to_owned();
     envelope.redelivered = false;
     envelope.properties.delivery_mode = Some(2);
+    envelope
+}
+
+/// A message of a dead-letter queue as it was before a look put it back: unwrapped, with its
+/// priority. What would let the broker refuse, copy or expire it stays put aside.
+pub fn restored(letter: &Envelope) -> Envelope {
+    let mut envelope = unwrapped(letter);
+    // It was wrapped on the way, with the stamp in it.
+    envelope.headers.remove(SWEEP);
+    let priority = envelope.headers.integer(ORIGINAL_PRIORITY).and_then(|priority| u8::try_from(priority).ok());
+    if envelope.headers.remove(ORIGINAL_PRIORITY).is_some() {
+        envelope.properties.priority = priority;
+    }
     envelope
 }
 

@@ -14,7 +14,7 @@ use crate::config::{self, ColumnMapping, ColumnSource, Constant, Deduplicate, Pl
 use crate::decode::{self, Fields, Record};
 use crate::digest;
 use crate::error::{ErrorClass, Failure};
-use crate::message::{Cell, Change, Delivery, Envelope, LedgerEntry, Operation, Row, Slice, Unit};
+use crate::message::{Cell, Change, Delivery, Envelope, LedgerEntry, MessageId, Operation, Row, Slice, Unit};
 use crate::plan::{Deduplication, Ledger, Target, WritePlan};
 use crate::value::{self, Rules, Value};
 pub use explain::{ColumnStep, Steps, cell_text, place_text};
@@ -190,28 +190,51 @@ impl Plan {
         }
     }
 
-    fn unit_parts(&self, envelope: &Envelope) -> Result<(Option<LedgerEntry>, Row), Failure> {
-        let body = &envelope.body;
+    /// What the ledger would have of a message, whatever becomes of its columns.
+    ///
+    /// # Errors
+    /// Class `decode` or `mapping` where there is no way to know its ID.
+    pub fn entry(&self, envelope: &Envelope) -> Result<Option<LedgerEntry>, Failure> {
+        let record = match self.record(&envelope.body) {
+            Ok(record) => record,
+            // An ID that stands beside the body can be told all the same.
+            Err(failure) if self.id.iter().any(IdSource::reads_the_body) => return Err(failure),
+            Err(_) => Record::default(),
+        };
+        let id = self.id(&Seen { envelope, record, queue: &self.queue, id: None })?;
+        Ok(id.as_deref().map(|id| entry(id, &envelope.body)))
+    }
+
+    fn record<'a>(&self, body: &'a bytes::Bytes) -> Result<Record<'a>, Failure> {
         if body.len() > self.limits.max_body {
             let message = format!("the body has {} bytes, limits.max_body is {}", body.len(), self.limits.max_body);
             return Err(Failure::new(ErrorClass::Decode, "too_large", message));
         }
-        let record = if self.fields.is_empty() {
-            Record::default()
-        } else {
-            decode::json(body, &self.fields, self.limits.max_depth)?
-        };
+        if self.fields.is_empty() {
+            return Ok(Record::default());
+        }
+        decode::json(body, &self.fields, self.limits.max_depth)
+    }
+
+    fn id<'a>(&self, seen: &Seen<'a>) -> Result<Option<std::borrow::Cow<'a, str>>, Failure> {
+        let id = self.id.iter().find_map(|source| source.find(seen).transpose()).transpose()?;
+        if id.is_none() && self.id_required {
+            let message = "no message ID at any of the places that `message_id` names";
+            return Err(Failure::new(ErrorClass::Mapping, "no_message_id", message));
+        }
+        Ok(id)
+    }
+
+    fn unit_parts(&self, envelope: &Envelope) -> Result<(Option<LedgerEntry>, Row), Failure> {
+        let body = &envelope.body;
+        let record = self.record(body)?;
         if let (UnknownFields::Reject, Some((name, _))) = (&self.unknown, record.unknown.first()) {
             let failure =
                 Failure::new(ErrorClass::Mapping, "unknown_field", "the body has a field that no column takes");
             return Err(failure.detail(name.clone()));
         }
         let mut seen = Seen { envelope, record, queue: &self.queue, id: None };
-        let id = self.id.iter().find_map(|source| source.find(&seen).transpose()).transpose()?;
-        if id.is_none() && self.id_required {
-            let message = "no message ID at any of the places that `message_id` names";
-            return Err(Failure::new(ErrorClass::Mapping, "no_message_id", message));
-        }
+        let id = self.id(&seen)?;
         seen.id = id.as_deref();
         let cells = self.columns.iter().map(|column| column.cell(&seen)).collect::<Result<Vec<Cell>, Failure>>()?;
         if let Deduplication::Column(at) = self.write.deduplication
@@ -220,11 +243,13 @@ impl Plan {
             let message = "the column that repeats are recognised by has no value";
             return Err(Failure::new(ErrorClass::Mapping, "no_message_id", message).column(&self.columns[at].name));
         }
-        let ledger = id
-            .as_deref()
-            .map(|id| LedgerEntry { id: crate::message::MessageId::new(id), body_hash: digest::body_hash(body) });
+        let ledger = id.as_deref().map(|id| entry(id, body));
         Ok((ledger, Row(cells)))
     }
+}
+
+fn entry(id: &str, body: &[u8]) -> LedgerEntry {
+    LedgerEntry { id: MessageId::new(id), body_hash: digest::body_hash(body) }
 }
 
 /// Left out, columns match top-level fields by name.

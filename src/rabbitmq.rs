@@ -6,23 +6,24 @@ use crate::error::Failure;
 use crate::message::{Delivery, Envelope};
 
 mod address;
-mod browse;
 mod connect;
 mod connection;
 mod convert;
 mod failure;
+mod lock;
 mod management;
 mod probe;
 mod publisher;
+mod rotation;
 mod subscription;
 mod wire;
 
-pub use browse::{BROWSE_AT_ONCE, browse};
 pub use connect::Rabbitmq;
 pub use connection::{BrokerVersion, Connection, QueueState};
 pub use management::{Management, QueueFacts};
 pub use probe::{Publishing, Rights};
 pub use publisher::{CONFIRM_TIMEOUT, DeadLetters, Publisher, UNROUTABLE};
+pub use rotation::{AT_ONCE, Fate, Held, Rotation};
 pub use subscription::Subscription;
 
 /// What a subscription has to say.

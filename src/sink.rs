@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use crate::catalogue::{Kind, Table, TableName};
 use crate::config;
 use crate::error::Failure;
-use crate::message::{Outcome, Unit};
+use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, Target, WritePlan};
 
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
@@ -41,6 +41,27 @@ pub struct LedgerIdentity {
     pub queue: String,
     /// Its table.
     pub table: TableName,
+}
+
+/// What the ledger has of a message ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entered {
+    /// Nothing.
+    Absent,
+    /// It, with the hash of this body.
+    SameBody,
+    /// It, with another body's hash.
+    OtherBody,
+}
+
+impl Entered {
+    fn of(entry: &LedgerEntry, hash: Option<&Vec<u8>>) -> Self {
+        match hash {
+            None => Entered::Absent,
+            Some(hash) if hash[..] == entry.body_hash => Entered::SameBody,
+            Some(_) => Entered::OtherBody,
+        }
+    }
 }
 
 /// How far opening a ledger may go.
@@ -139,6 +160,13 @@ pub trait Session: Send {
         plan: &'a WritePlan,
         units: &'a [&'a Unit],
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>>;
+
+    /// What the ledger has of these message IDs as of now, in their order. Takes no lock.
+    fn look_up<'a>(
+        &'a mut self,
+        ledger: &'a Ledger,
+        entries: &'a [&'a LedgerEntry],
+    ) -> BoxFuture<'a, Result<Vec<Entered>, Failure>>;
 
     /// Shows that the database takes writes for this plan at all: a ledger entry of its own and a
     /// statement on each target that writes no row, rolled back.

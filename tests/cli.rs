@@ -150,23 +150,11 @@ fn assert_says(output: &Output, expected: i32, words: &[&str]) {
 fn help_is_what_was_agreed() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/help.txt");
     let mut shown = String::new();
-    for command in [
-        "",
-        "run",
-        "check",
-        "explain",
-        "test",
-        "status",
-        "resume",
-        "health",
-        "dlq",
-        "dlq list",
-        "dlq show",
-        "init",
-        "schema",
-        "completions",
-        "man",
-    ] {
+    let dlq =
+        ["stats", "list", "show", "export", "import", "replay", "edit", "discard"].map(|name| format!("dlq {name}"));
+    let dlq = dlq.iter().map(String::as_str);
+    let worker = ["", "run", "check", "explain", "test", "status", "resume", "health", "dlq"];
+    for command in worker.into_iter().chain(dlq).chain(["init", "schema", "completions", "man"]) {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let output = bare(&args).output().unwrap();
         assert_eq!(code(&output), 0);

@@ -6,6 +6,7 @@ mod support;
 
 mod cases;
 mod check;
+mod dlq;
 mod explain;
 mod faults;
 mod faults_broker;

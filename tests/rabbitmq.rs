@@ -7,13 +7,13 @@
 // Helpers of tests are tests; the lint knows the annotated functions only.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "rabbitmq/browse.rs"]
-mod browse;
 #[path = "rabbitmq/connect.rs"]
 mod connect;
 #[path = "rabbitmq/consume.rs"]
 mod consume;
 #[path = "rabbitmq/publish.rs"]
 mod publish;
+#[path = "rabbitmq/rotation.rs"]
+mod rotation;
 #[path = "rabbitmq/server.rs"]
 mod server;

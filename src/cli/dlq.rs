@@ -1,36 +1,76 @@
-//! `dlq`: dead letters, looked at without wearing them out.
-
-use std::ops::ControlFlow;
+//! `dlq`: dead letters, looked at without wearing them out, mended, and sent back.
 
 use super::exit::{CliError, Exit};
-use super::output::Out;
+use super::output::{Out, complain};
 use crate::config::{Config, Pipeline};
 use crate::nearest::no_such_pipeline;
+use crate::shutdown::{Phase, reached};
 
 mod body;
+mod discard;
+mod distinct;
+mod edit;
+mod export;
+mod fate;
+mod file;
+mod filter;
 mod headers;
+mod import;
+mod judge;
 mod letter;
 mod list;
+mod pace;
+mod progress;
+mod rehearsal;
+mod replay;
+mod select;
 mod show;
-mod source;
+mod stats;
+mod store;
 
-use letter::Letter;
+use filter::FilterArgs;
+use store::{Ended, Store};
+
+/// From a full dead-letter queue to an empty one, by `--help` alone.
+pub(super) const MORNING_AFTER: &str = "\
+The morning after:
+  rabbit-sink dlq stats orders                              what died of what
+  rabbit-sink dlq show orders ID                            one of them, and what is wrong with it
+  (mend the table, the config or the publisher; or the letters: dlq edit, or export and import)
+  rabbit-sink dlq replay orders --group GROUP --dry-run     would they be written now?
+  rabbit-sink dlq replay orders --group GROUP --canary 5 --wait
+  rabbit-sink dlq discard orders --group GROUP              what nobody wants, into an archive
+
+Looking loses nothing and wears nothing out: each letter goes once around its queue. Only one
+command works on a queue at a time. Ctrl-C ends it between two rounds; the same command again
+takes up the rest.";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
+    /// Dead letters by cause: how many, since when, and the command that would act on them
+    Stats(LookArgs),
     /// List a pipeline's dead letters
-    List(ListArgs),
-    /// Show one dead letter in full: its reason, properties, headers and body
+    List(LookArgs),
+    /// Show one dead letter in full, and what would become of it today
     Show(ShowArgs),
+    /// Write dead letters to a file, an object a line, without loss
+    Export(export::Args),
+    /// Publish the dead letters of a file; each replaces the one with its ID
+    Import(import::Args),
+    /// Send dead letters back to the queue that they came from
+    Replay(replay::Args),
+    /// Change the body of one dead letter
+    Edit(edit::Args),
+    /// Take dead letters out of their queue, into an archive
+    Discard(discard::Args),
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
+pub(super) struct LookArgs {
     /// Whose dead letters
     pipeline: String,
-    /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -41,30 +81,78 @@ pub(super) struct ShowArgs {
     id: String,
 }
 
-/// Runs one of the subcommands.
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Command::Stats(_) => "stats",
+            Command::List(_) => "list",
+            Command::Show(_) => "show",
+            Command::Export(_) => "export",
+            Command::Import(_) => "import",
+            Command::Replay(_) => "replay",
+            Command::Edit(_) => "edit",
+            Command::Discard(_) => "discard",
+        }
+    }
+
+    fn pipeline(&self) -> &str {
+        match self {
+            Command::Stats(args) | Command::List(args) => &args.pipeline,
+            Command::Show(args) => &args.pipeline,
+            Command::Export(args) => &args.pipeline,
+            Command::Import(args) => &args.pipeline,
+            Command::Replay(args) => &args.pipeline,
+            Command::Edit(args) => &args.pipeline,
+            Command::Discard(args) => &args.pipeline,
+        }
+    }
+
+    /// What is wrong with it can be said before anything connects.
+    fn check(&self) -> Result<(), CliError> {
+        match self {
+            Command::Show(args) => show::Choice::new(&args.id).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Runs one of the subcommands. The first signal ends it between two rounds, the second at once:
+/// in either case each letter stands in its queue or has gone where it was to go.
 pub(super) async fn execute(config: &Config, command: Command, out: &mut Out) -> Result<Exit, CliError> {
+    let pipeline = pipeline(config, command.pipeline())?;
+    command.check()?;
+    let shutdown = super::signals::listen()
+        .map_err(|error| CliError::failed(format!("signals can't be listened for: {error}")))?;
+    let mut aborted = shutdown.clone();
+    let mut store = Store::open(config, pipeline, command.name(), shutdown).await?;
+    let run = run(config, pipeline, &command, &mut store, out);
+    let ended = tokio::select! {
+        ended = run => ended,
+        () = reached(&mut aborted, Phase::Abort) => {
+            complain("stopped at once; letters that were in hand go back to their queue");
+            return Ok(Exit::Failed);
+        }
+    };
+    store.close().await;
+    ended
+}
+
+async fn run(
+    config: &Config,
+    pipeline: &Pipeline,
+    command: &Command,
+    store: &mut Store,
+    out: &mut Out,
+) -> Result<Exit, CliError> {
     match command {
-        Command::List(args) => {
-            let pipeline = pipeline(config, &args.pipeline)?;
-            let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-            let mut rows = Vec::new();
-            own_letters(config, pipeline, |letter| {
-                if rows.len() < limit {
-                    rows.push(letter.row);
-                }
-                if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            })
-            .await?;
-            list::print(&rows, out);
-            Ok(Exit::Done)
-        }
-        Command::Show(args) => {
-            let pipeline = pipeline(config, &args.pipeline)?;
-            let mut choice = show::Choice::new(&args.id)?;
-            own_letters(config, pipeline, |letter| choice.offer(letter)).await?;
-            show::print(&choice.one(&args.pipeline)?, out);
-            Ok(Exit::Done)
-        }
+        Command::Stats(args) => stats::execute(store, pipeline, &args.filter, out).await,
+        Command::List(args) => list::execute(store, pipeline, &args.filter, out).await,
+        Command::Show(args) => show::execute(store, config, pipeline, &args.id, out).await,
+        Command::Export(args) => export::execute(store, pipeline, args, out).await,
+        Command::Import(args) => import::execute(store, config, pipeline, args, out).await,
+        Command::Replay(args) => replay::execute(store, config, pipeline, args, out).await,
+        Command::Edit(args) => edit::execute(store, config, pipeline, args, out).await,
+        Command::Discard(args) => discard::execute(store, pipeline, args, out).await,
     }
 }
 
@@ -73,16 +161,13 @@ fn pipeline<'a>(config: &'a Config, name: &str) -> Result<&'a Pipeline, CliError
     config.pipelines.get(name).ok_or_else(|| CliError::usage(no_such_pipeline(name, known())))
 }
 
-/// Hands the pipeline's own letters to `look`: pipelines may share a dead-letter queue. What
-/// another program or the broker put there names no pipeline, and is shown for each.
-async fn own_letters(
-    config: &Config,
-    pipeline: &Pipeline,
-    mut look: impl FnMut(Letter) -> ControlFlow<()>,
-) -> Result<(), CliError> {
-    source::browse(config, pipeline, |letter| {
-        let own = letter.row.pipeline.as_ref().is_none_or(|name| *name == pipeline.name);
-        if own { look(letter) } else { ControlFlow::Continue(()) }
-    })
-    .await
+/// How a look ends that was broken off: what it printed isn't all.
+fn looked(ended: Ended) -> Exit {
+    match ended {
+        Ended::Complete => Exit::Done,
+        Ended::Interrupted => {
+            complain("interrupted: not all letters were seen");
+            Exit::Partly
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! What a dead letter says of itself, whoever made it: this program, Spring's republisher, the
-//! broker's own dead-lettering, or nobody who left a word.
+//! What a dead letter says of itself, whoever made it: this program, Spring's republisher,
+//! MassTransit, the broker's own dead-lettering, or nobody who left a word.
 
 use serde::Serialize;
 
@@ -54,7 +54,10 @@ pub fn read(letter: &Envelope) -> DeadLetterInfo {
     let death = last_death(headers);
     let text = |name: &str| headers.text(name).map(str::to_owned);
     let message_id = letter_itself.properties.message_id.clone();
-    let queue = text(QUEUE).or_else(|| text("x-first-death-queue")).or_else(|| death?.text("queue").map(str::to_owned));
+    let queue = text(QUEUE)
+        .or_else(|| text("x-first-death-queue"))
+        .or_else(|| death?.text("queue").map(str::to_owned))
+        .or_else(|| faulted_in(headers));
     let (exchange, routing_key) = match (headers.text(ORIGINAL_EXCHANGE), headers.text(ORIGINAL_ROUTING_KEY)) {
         (Some(exchange), Some(routing_key)) => (exchange, routing_key),
         _ => died_at(headers).unwrap_or((&letter_itself.exchange, &letter_itself.routing_key)),
@@ -65,11 +68,13 @@ pub fn read(letter: &Envelope) -> DeadLetterInfo {
             let message_id = message_id.as_deref().unwrap_or_default();
             id(pipeline, queue.as_deref().unwrap_or_default(), message_id, &letter_itself.body)
         }),
-        failed_at: text(FAILED_AT).or_else(|| death.and_then(died_when)),
+        failed_at: text(FAILED_AT).or_else(|| death.and_then(died_when)).or_else(|| text("MT-Fault-Timestamp")),
         class: text(CLASS),
-        code: text(CODE).or_else(|| death?.text("reason").map(str::to_owned)),
+        code: text(CODE)
+            .or_else(|| text("MT-Fault-ExceptionType"))
+            .or_else(|| death?.text("reason").map(str::to_owned)),
         column: text(COLUMN),
-        reason: text(REASON).or_else(|| death.and_then(died_why)),
+        reason: text(REASON).or_else(|| text("MT-Fault-Message")).or_else(|| death.and_then(died_why)),
         attempts: headers
             .integer(ATTEMPTS)
             .or_else(|| death?.integer("count"))
@@ -103,6 +108,14 @@ pub(super) fn died_at(headers: &Headers) -> Option<(&str, &str)> {
     let HeaderValue::List(keys) = first.get("routing-keys")? else { return None };
     let HeaderValue::Text(key) = keys.first()? else { return None };
     Some((first.text("exchange")?, std::str::from_utf8(key).ok()?))
+}
+
+/// The queue that MassTransit's endpoint reads: the last part of `rabbitmq://host/vhost/queue?…`.
+fn faulted_in(headers: &Headers) -> Option<String> {
+    let address = headers.text("MT-Fault-InputAddress")?;
+    let path = address.split(['?', '#']).next()?;
+    let name = path.rsplit('/').next().filter(|name| !name.is_empty())?;
+    percent_encoding::percent_decode_str(name).decode_utf8().ok().map(Into::into)
 }
 
 fn died_when(death: &Headers) -> Option<String> {

@@ -23,6 +23,13 @@ impl IdSource {
         }
     }
 
+    pub(super) fn reads_the_body(&self) -> bool {
+        match self {
+            IdSource::One(lookup) => matches!(lookup, Lookup::Field(_)),
+            IdSource::All(lookups) => lookups.iter().any(|lookup| matches!(lookup, Lookup::Field(_))),
+        }
+    }
+
     /// The ID at this place; `None` where a part of it is absent, null or empty: the next place is
     /// asked then.
     pub(super) fn find<'a>(&self, seen: &Seen<'a>) -> Result<Option<Cow<'a, str>>, Failure> {

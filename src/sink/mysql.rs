@@ -8,11 +8,11 @@ use sqlx::{Connection, MySqlConnection, Row as _};
 
 use super::optimistic::{self, Ending};
 use super::values_sql::Insert;
-use super::{Access, Database, LedgerIdentity, Opening, Session, Survey};
+use super::{Access, Database, Entered, LedgerIdentity, Opening, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
-use crate::message::{Outcome, Unit};
+use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, Target, WritePlan};
 
 mod bind;
@@ -120,6 +120,14 @@ impl Session for MysqlSession {
         units: &'a [&'a Unit],
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
         Box::pin(optimistic::write(self, plan, units, Ending::RollBack))
+    }
+
+    fn look_up<'a>(
+        &'a mut self,
+        ledger: &'a Ledger,
+        entries: &'a [&'a LedgerEntry],
+    ) -> BoxFuture<'a, Result<Vec<Entered>, Failure>> {
+        Box::pin(optimistic::look_up(self, ledger, entries))
     }
 
     fn probe_write<'a>(&'a mut self, plan: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>> {

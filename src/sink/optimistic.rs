@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 
+use super::Entered;
 use crate::config::IdConflict;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Row, Unit};
@@ -78,6 +79,16 @@ pub(super) async fn write<E: Engine>(
             Ok(vec![Outcome::Written; units.len()])
         }
     }
+}
+
+/// [`super::Session::look_up`].
+pub(super) async fn look_up<E: Engine>(
+    engine: &mut E,
+    ledger: &Ledger,
+    entries: &[&LedgerEntry],
+) -> Result<Vec<Entered>, Failure> {
+    let known = engine.known(ledger, entries).await?;
+    Ok(entries.iter().map(|entry| Entered::of(entry, known.get(entry.id.as_str().as_bytes()))).collect())
 }
 
 /// Where a transaction failed.

@@ -21,11 +21,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::Row;
 
-use super::{Access, Database, LedgerIdentity, Opening, Session, Survey};
+use super::{Access, Database, Entered, LedgerIdentity, Opening, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
-use crate::message::{Outcome, Unit};
+use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, Target, WritePlan};
 
 use classify::failure;
@@ -120,6 +120,17 @@ impl Session for PostgresSession {
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
         Box::pin(async move {
             let result = write::rehearse(self.link.enter()?, plan, units).await;
+            self.link.leave(result)
+        })
+    }
+
+    fn look_up<'a>(
+        &'a mut self,
+        ledger: &'a Ledger,
+        entries: &'a [&'a LedgerEntry],
+    ) -> BoxFuture<'a, Result<Vec<Entered>, Failure>> {
+        Box::pin(async move {
+            let result = write::look_up(self.link.enter()?.conn(), ledger, entries).await;
             self.link.leave(result)
         })
     }

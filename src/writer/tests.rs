@@ -9,7 +9,7 @@ use crate::catalogue::{Table, TableName};
 use crate::config::IdConflict;
 use crate::message::{Delivery, Envelope, LedgerEntry, MessageId};
 use crate::plan::{Deduplication, Ledger};
-use crate::sink::{LedgerIdentity, Opening};
+use crate::sink::{Entered, LedgerIdentity, Opening};
 
 type Answer = Box<dyn FnMut(&[String]) -> Result<(), Failure> + Send>;
 
@@ -108,6 +108,14 @@ impl Session for Scripted {
 
     fn rehearse<'a>(&'a mut self, _: &'a WritePlan, _: &'a [&'a Unit]) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
         unreachable!("a writer rehearses for the supervisor only")
+    }
+
+    fn look_up<'a>(
+        &'a mut self,
+        _: &'a Ledger,
+        _: &'a [&'a LedgerEntry],
+    ) -> BoxFuture<'a, Result<Vec<Entered>, Failure>> {
+        unreachable!("only `dlq` looks into the ledger")
     }
 
     fn probe_write<'a>(&'a mut self, _: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>> {

@@ -12,7 +12,7 @@ const PASSWORDS: [&str; 7] =
     ["pw-in-url", "pw-in-file", "pw/of-env", "pw-of-override", "pw-management", "pw-url-file", "pw-beside"];
 
 /// Every command that the program may have, also those of later versions; what isn't there is refused.
-const LINES: [&[&str]; 30] = [
+const LINES: [&[&str]; 32] = [
     &["status"],
     &["status", "--json"],
     &["health"],
@@ -22,9 +22,11 @@ const LINES: [&[&str]; 30] = [
     &["dlq", "list", "orders"],
     &["dlq", "show", "orders", "ab"],
     &["dlq", "stats", "orders"],
-    &["dlq", "export", "orders"],
-    &["dlq", "replay", "orders"],
-    &["dlq", "discard", "orders"],
+    &["dlq", "export", "orders", "-"],
+    &["dlq", "import", "orders", "-"],
+    &["dlq", "replay", "orders", "--dry-run"],
+    &["dlq", "edit", "orders", "ab", "--set", "/a=1"],
+    &["dlq", "discard", "orders", "--yes"],
     &["init", "--ledger"],
     &["init", "--ledger", "--json"],
     &["init", "--table", "orders"],

@@ -17,9 +17,9 @@ use rabbit_sink::catalogue::{Table, TableName};
 use rabbit_sink::cli::signals;
 use rabbit_sink::config::{self, load};
 use rabbit_sink::error::{ErrorClass, Failure};
-use rabbit_sink::message::{Delivery, Outcome, Unit};
+use rabbit_sink::message::{Delivery, LedgerEntry, Outcome, Unit};
 use rabbit_sink::plan::{Deduplication, Ledger, WritePlan};
-use rabbit_sink::sink::{self, Database, LedgerIdentity, Opening, Session};
+use rabbit_sink::sink::{self, Database, Entered, LedgerIdentity, Opening, Session};
 use rabbit_sink::status::WorkerStatus;
 use rabbit_sink::supervisor::{self, RunOptions};
 use rabbit_sink::{admin, telemetry};
@@ -176,6 +176,14 @@ impl Session for BrokenSession {
         units: &'a [&'a Unit],
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
         self.inner.rehearse(plan, units)
+    }
+
+    fn look_up<'a>(
+        &'a mut self,
+        ledger: &'a Ledger,
+        entries: &'a [&'a LedgerEntry],
+    ) -> BoxFuture<'a, Result<Vec<Entered>, Failure>> {
+        self.inner.look_up(ledger, entries)
     }
 
     fn describe<'a>(&'a mut self, table: &'a TableName) -> BoxFuture<'a, Result<Table, Failure>> {

@@ -1,71 +1,51 @@
 //! A dead letter as the `dlq` commands see it.
 
-use serde::Serialize;
-
+use crate::dead_letter::{self, DeadLetterInfo};
 use crate::message::Envelope;
 
-/// What `dlq list --json` prints of a dead letter. Everything in it may come from a message.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct DeadLetterRow {
-    /// `x-sink-id`: the same for repeats of the same message.
-    pub id: String,
-    /// The message's own ID.
-    pub message_id: Option<String>,
-    /// RFC 3339.
-    pub failed_at: Option<String>,
-    /// The error's class.
-    pub class: Option<String>,
-    /// SQLSTATE, errno, or a word.
-    pub code: Option<String>,
-    /// The column, where known.
-    pub column: Option<String>,
-    /// In the words of whoever rejected it.
-    pub reason: Option<String>,
-    /// How often writing it was tried.
-    pub attempts: Option<u64>,
-    /// How often it has been replayed.
-    pub replays: u32,
-    /// The pipeline that rejected it; `None` where somebody else dead-lettered it.
-    pub pipeline: Option<String>,
-    /// The queue that it came from.
-    pub queue: Option<String>,
-    /// The table that it was meant for.
-    pub table: Option<String>,
-}
-
-/// A row and the message behind it, unwrapped.
+/// What it says of itself, and the message behind it. Everything in it may come from a message.
 #[derive(Clone, Debug)]
 pub(super) struct Letter {
-    pub row: DeadLetterRow,
+    pub info: DeadLetterInfo,
+    /// Unwrapped; exchange and routing key are those of the dead letter.
     pub envelope: Envelope,
+    /// Which fixed set it belongs to.
+    pub set: Option<String>,
+}
+
+impl Letter {
+    pub(super) fn new(envelope: &Envelope, set: Option<String>) -> Self {
+        Letter { info: dead_letter::read(envelope), envelope: dead_letter::restored(envelope), set }
+    }
 }
 
 #[cfg(test)]
 pub(super) fn example() -> Letter {
     let mut envelope = Envelope {
         body: bytes::Bytes::from_static(br#"{"qty":"many","price":19.990}"#),
-        exchange: "shop".to_owned(),
-        routing_key: "order.created".to_owned(),
+        routing_key: "orders.dead".to_owned(),
         ..Envelope::default()
     };
     envelope.properties.message_id = Some("m-17".to_owned());
     envelope.properties.content_type = Some("application/json".to_owned());
     envelope.headers.set_text("tenant", "acme");
-    Letter {
-        row: DeadLetterRow {
-            id: "0123456789abcdef0123456789abcdef".to_owned(),
-            message_id: Some("m-17".to_owned()),
-            failed_at: Some("2025-11-21T05:28:00Z".to_owned()),
-            class: Some("mapping".to_owned()),
-            code: Some("lossy".to_owned()),
-            column: Some("qty".to_owned()),
-            reason: Some("\"many\" is no whole number".to_owned()),
-            attempts: Some(1),
-            replays: 0,
-            pipeline: Some("orders".to_owned()),
-            queue: Some("orders".to_owned()),
-            table: Some("orders".to_owned()),
-        },
-        envelope,
-    }
+    let text = |text: &str| Some(text.to_owned());
+    let info = DeadLetterInfo {
+        id: "0123456789abcdef0123456789abcdef".to_owned(),
+        message_id: text("m-17"),
+        failed_at: text("2025-11-21T05:28:00Z"),
+        class: text("mapping"),
+        code: text("lossy"),
+        column: text("qty"),
+        reason: text("\"many\" is no whole number"),
+        attempts: Some(1),
+        replays: 0,
+        pipeline: text("orders"),
+        queue: text("orders"),
+        table: text("orders"),
+        exchange: "shop".to_owned(),
+        routing_key: "order.created".to_owned(),
+        wrapped: false,
+    };
+    Letter { info, envelope, set: None }
 }

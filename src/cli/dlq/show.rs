@@ -1,14 +1,16 @@
 //! `dlq show`: one dead letter in full.
 
-use std::ops::ControlFlow;
-
 use serde_json::{Map, Value, json};
 
+use super::judge::{Judge, Verdict};
 use super::letter::Letter;
+use super::store::Store;
 use super::{body, headers};
 use crate::cli::escape::{escape, escape_lines};
-use crate::cli::exit::CliError;
+use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::Out;
+use crate::config::{ColumnSource, Config, Pipeline, Place};
+use crate::dead_letter;
 
 /// Searches letters by the beginning of their ID.
 #[derive(Debug)]
@@ -26,19 +28,19 @@ impl Choice {
         }
     }
 
-    /// Looks at one; breaks off when the search is decided.
-    pub(super) fn offer(&mut self, letter: Letter) -> ControlFlow<()> {
-        let id = letter.row.id.as_str();
-        if id.starts_with(&self.prefix) && self.found.iter().all(|known| known.row.id != id) {
-            self.found.push(letter);
+    /// Looks at one. Two are enough to know that there are several, and an exact one is the one.
+    pub(super) fn offer(&mut self, letter: &Letter) {
+        let id = letter.info.id.as_str();
+        let exact = id == self.prefix;
+        let known = self.found.iter().any(|known| known.info.id == id);
+        if id.starts_with(&self.prefix) && !known && (exact || self.found.len() < 2) {
+            self.found.push(letter.clone());
         }
-        let exact = self.found.iter().any(|known| known.row.id == self.prefix);
-        if exact || self.found.len() > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// The one that is meant.
     pub(super) fn one(mut self, pipeline: &str) -> Result<Letter, CliError> {
-        if let Some(exact) = self.found.iter().position(|known| known.row.id == self.prefix) {
+        if let Some(exact) = self.found.iter().position(|known| known.info.id == self.prefix) {
             return Ok(self.found.swap_remove(exact));
         }
         match self.found.as_slice() {
@@ -48,27 +50,101 @@ impl Choice {
             ))),
             [one, other, ..] => Err(CliError::failed(format!(
                 "several IDs begin with \"{}\", {} and {} for two: give more of it",
-                self.prefix, one.row.id, other.row.id
+                self.prefix, one.info.id, other.info.id
             ))),
             [_] => Ok(self.found.swap_remove(0)),
         }
     }
 }
 
-/// Sections for people, or one object.
-pub(super) fn print(letter: &Letter, out: &mut Out) {
-    if out.json { out.object(&object(letter)) } else { out.line(text(letter).trim_end()) }
+/// Finds it, asks the database what would become of it, and prints sections for people, or one
+/// object.
+pub(super) async fn execute(
+    store: &mut Store,
+    config: &Config,
+    pipeline: &Pipeline,
+    id: &str,
+    out: &mut Out,
+) -> Result<Exit, CliError> {
+    let mut choice = Choice::new(id)?;
+    let ended = store
+        .look("looking", |letter| {
+            if super::filter::owns(pipeline, &letter.info) {
+                choice.offer(letter);
+            }
+        })
+        .await?;
+    let letter = choice.one(&pipeline.name)?;
+    let today = today(config, pipeline, &letter).await;
+    if out.json {
+        out.object(&object(&letter, &today));
+    } else {
+        out.line(text(&letter, pipeline, &today).trim_end());
+    }
+    Ok(super::looked(ended))
 }
 
-fn object(letter: &Letter) -> Value {
-    // A row is an object of texts and numbers: this can't fail.
-    let mut object = match serde_json::to_value(&letter.row) {
+/// What would become of it now: a word for machines, and words for people.
+struct Today {
+    fate: &'static str,
+    why: Option<String>,
+}
+
+async fn today(config: &Config, pipeline: &Pipeline, letter: &Letter) -> Today {
+    let judged = async {
+        let mut judge = Judge::open(config, pipeline).await?;
+        let message = dead_letter::replayed(&letter.envelope, &pipeline.queue, "show", 0);
+        let verdict = judge.verdict(message).await;
+        judge.close().await;
+        verdict
+    };
+    // The server's words are for the terminal of whoever asked for this message.
+    match judged.await {
+        Ok(verdict) => Today::of(&verdict),
+        Err(failure) => Today { fate: "unknown", why: Some(failure.to_string()) },
+    }
+}
+
+impl Today {
+    fn of(verdict: &Verdict) -> Self {
+        let (fate, why) = match verdict {
+            Verdict::Written => ("written", None),
+            Verdict::AlreadyThere => ("already_there", None),
+            Verdict::Superseded => ("superseded", None),
+            Verdict::Skipped => ("skipped", None),
+            Verdict::Refused(failure) => ("rejected", Some(failure)),
+            Verdict::Undecided(failure) => ("undecided", Some(failure)),
+        };
+        let why = why.map(|failure| {
+            let detail = failure.detail.reveal();
+            if detail.is_empty() { failure.to_string() } else { format!("{failure}: {detail}") }
+        });
+        Today { fate, why }
+    }
+
+    fn text(&self) -> String {
+        let text = match self.fate {
+            "written" => "would be written now",
+            "already_there" => "is there already: a replay would write nothing",
+            "superseded" => "a newer version is there: a replay would write nothing",
+            "skipped" => "nothing would have to be written",
+            "rejected" => "would be rejected again",
+            "undecided" => "not known: somebody else's lock was in the way",
+            _ => "not known",
+        };
+        self.why.as_ref().map_or_else(|| text.to_owned(), |why| format!("{text}: {why}"))
+    }
+}
+
+fn object(letter: &Letter, today: &Today) -> Value {
+    // It is an object of texts and numbers: this can't fail.
+    let mut object = match serde_json::to_value(&letter.info) {
         Ok(Value::Object(object)) => object,
         _ => Map::new(),
     };
-    let envelope = &letter.envelope;
-    object.insert("exchange".to_owned(), json!(envelope.exchange));
-    object.insert("routing_key".to_owned(), json!(envelope.routing_key));
+    let (info, envelope) = (&letter.info, &letter.envelope);
+    object.insert("exchange".to_owned(), json!(info.exchange));
+    object.insert("routing_key".to_owned(), json!(info.routing_key));
     object.insert(
         "properties".to_owned(),
         Value::Object(headers::properties(&envelope.properties).into_iter().collect()),
@@ -79,34 +155,47 @@ fn object(letter: &Letter) -> Value {
         Err(_) => ("body_base64", body::base64(&envelope.body)),
     };
     object.insert(key.to_owned(), Value::String(body));
+    object.insert("today".to_owned(), json!({ "fate": today.fate, "why": today.why }));
     Value::Object(object)
 }
 
-fn text(letter: &Letter) -> String {
-    let (row, envelope) = (&letter.row, &letter.envelope);
+/// The place in the body that the refused column is filled from.
+fn refused_field(pipeline: &Pipeline, column: Option<&str>) -> Option<Vec<String>> {
+    let column = column?;
+    let Some(columns) = &pipeline.columns else { return Some(vec![column.to_owned()]) };
+    columns.iter().find(|mapping| mapping.column == column).and_then(|mapping| match &mapping.source {
+        ColumnSource::From(Place::Pointer(parts)) => Some(parts.clone()),
+        _ => None,
+    })
+}
+
+fn text(letter: &Letter, pipeline: &Pipeline, today: &Today) -> String {
+    let (info, envelope) = (&letter.info, &letter.envelope);
     let mut text = String::new();
     let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<12} {}\n", escape(value)));
-    line("ID", &row.id);
+    line("ID", &info.id);
     for (name, value) in [
-        ("message ID", &row.message_id),
-        ("failed at", &row.failed_at),
-        ("class", &row.class),
-        ("code", &row.code),
-        ("column", &row.column),
-        ("reason", &row.reason),
-        ("pipeline", &row.pipeline),
-        ("queue", &row.queue),
-        ("table", &row.table),
+        ("message ID", &info.message_id),
+        ("failed at", &info.failed_at),
+        ("class", &info.class),
+        ("code", &info.code),
+        ("column", &info.column),
+        ("reason", &info.reason),
+        ("pipeline", &info.pipeline),
+        ("queue", &info.queue),
+        ("table", &info.table),
     ] {
         line(name, value.as_deref().unwrap_or("-"));
     }
-    line("attempts", &row.attempts.map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()));
-    line("replays", &row.replays.to_string());
-    line("exchange", if envelope.exchange.is_empty() { "(default)" } else { &envelope.exchange });
-    line("routing key", &envelope.routing_key);
+    line("attempts", &info.attempts.map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()));
+    line("replays", &info.replays.to_string());
+    line("exchange", if info.exchange.is_empty() { "(default)" } else { &info.exchange });
+    line("routing key", &info.routing_key);
+    line("today", &today.text());
     section(&mut text, "properties", headers::properties(&envelope.properties));
     section(&mut text, "headers", headers::entries(&envelope.headers));
-    let body = escape_lines(&body::readable(&envelope.body));
+    let field = refused_field(pipeline, info.column.as_deref());
+    let body = escape_lines(&body::readable(&envelope.body, field.as_deref()));
     text.push_str(&format!("\nbody ({} bytes)\n{body}\n", envelope.body.len()));
     text
 }
@@ -132,18 +221,24 @@ mod tests {
     use super::super::letter::example;
     use super::*;
 
+    const TODAY: Today = Today { fate: "written", why: None };
+
+    fn pipeline() -> Pipeline {
+        let config = "[rabbitmq]\nurl = \"amqp://127.0.0.1\"\n[database]\nurl = \"sqlite://x.db\"\n\
+                      [pipelines.orders]\nqueue = \"orders\"\ntable = \"orders\"\n";
+        crate::config::load_str("test.toml", config, &[]).unwrap().pipelines.remove("orders").unwrap()
+    }
+
     fn with_id(id: &str) -> Letter {
         let mut letter = example();
-        letter.row.id = id.to_owned();
+        letter.info.id = id.to_owned();
         letter
     }
 
     fn choose(prefix: &str, ids: &[&str]) -> Result<String, String> {
         let mut choice = Choice::new(prefix).unwrap();
-        // Every one is offered, as a browse may go on after the break.
-        let breaks = ids.iter().filter(|id| choice.offer(with_id(id)).is_break()).count();
-        assert!(breaks <= ids.len());
-        choice.one("orders").map(|letter| letter.row.id).map_err(|error| error.message)
+        ids.iter().for_each(|id| choice.offer(&with_id(id)));
+        choice.one("orders").map(|letter| letter.info.id).map_err(|error| error.message)
     }
 
     #[test]
@@ -162,13 +257,15 @@ mod tests {
 
     #[test]
     fn everything_is_shown() {
-        let shown = text(&example());
+        let shown = text(&example(), &pipeline(), &TODAY);
         for part in [
             "reason       \"many\" is no whole number",
             "  message_id = m-17",
             "  tenant = acme",
             "routing key  order.created",
             "\"price\": 19.990",
+            "\"qty\": \"many\",    ◀ this one",
+            "today        would be written now",
         ] {
             assert!(shown.contains(part), "{part}\n{shown}");
         }
@@ -178,13 +275,13 @@ mod tests {
     fn a_message_cannot_drive_the_terminal() {
         let mut letter = example();
         let hostile = "\u{1b}[2J\u{9b}1m\u{202e}\r";
-        letter.row.reason = Some(hostile.to_owned());
+        letter.info.reason = Some(hostile.to_owned());
         letter.envelope.headers.set_text(hostile, hostile);
         letter.envelope.properties.correlation_id = Some(hostile.to_owned());
-        letter.envelope.routing_key = hostile.to_owned();
+        letter.info.routing_key = hostile.to_owned();
         for body in [hostile.as_bytes(), b"{\"a\":\"\xc2\x9b\xe2\x80\xae\"}", b"\x1b[2J\xff"] {
             letter.envelope.body = Bytes::copy_from_slice(body);
-            let shown = text(&letter);
+            let shown = text(&letter, &pipeline(), &TODAY);
             let kept = shown.chars().find(|&char| char != '\n' && (char.is_control() || char == '\u{202e}'));
             assert_eq!(kept, None, "{shown:?}");
         }
@@ -193,9 +290,9 @@ mod tests {
     #[test]
     fn json_holds_any_body() {
         let mut letter = example();
-        assert_eq!(object(&letter)["body"], r#"{"qty":"many","price":19.990}"#);
+        assert_eq!(object(&letter, &TODAY)["body"], r#"{"qty":"many","price":19.990}"#);
         letter.envelope.body = Bytes::from_static(b"\xff\x00");
-        let shown = object(&letter);
+        let shown = object(&letter, &TODAY);
         assert_eq!(shown["body_base64"], "/wA=");
         assert!(shown.get("body").is_none());
         assert_eq!(shown["headers"]["tenant"], "acme");

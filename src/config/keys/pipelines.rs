@@ -251,7 +251,7 @@ static LIMITS: Keys = Keys {
              the rate takes in half of `retry.hold`.",
             "5000",
         ),
-        key("max_replays", COUNT, Is("5"), "For replaying dead letters, which is not there yet.", "3"),
+        key("max_replays", COUNT, Is("5"), "A dead letter that was replayed so often isn't replayed again.", "3"),
     ],
     exclusive: &[],
 };

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use crate::catalogue::{Column, Kind, Table, TableName};
 use crate::error::{ErrorClass, Failure};
-use crate::message::{Outcome, Unit};
+use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, WritePlan};
-use crate::sink::{Database, LedgerIdentity, Opening, Session};
+use crate::sink::{Database, Entered, LedgerIdentity, Opening, Session};
 
 #[derive(Clone)]
 pub(super) struct FakeDatabase {
@@ -320,6 +320,14 @@ impl Session for FakeSession {
         units: &'a [&'a Unit],
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
         Box::pin(async move { self.alive()?.apply(units) })
+    }
+
+    fn look_up<'a>(
+        &'a mut self,
+        _: &'a Ledger,
+        _: &'a [&'a LedgerEntry],
+    ) -> BoxFuture<'a, Result<Vec<Entered>, Failure>> {
+        unreachable!("only `dlq` looks into the ledger")
     }
 
     fn probe_write<'a>(&'a mut self, _: &'a WritePlan) -> BoxFuture<'a, Result<(), Failure>> {

@@ -9,6 +9,7 @@ use crate::config::IdConflict;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Row, Unit};
 use crate::plan::{Deduplication, Ledger, Target, WritePlan};
+use crate::sink::Entered;
 use crate::sink::shape::{self, Group};
 
 use super::bind::{self, Bind};
@@ -195,6 +196,17 @@ async fn read_hashes(
     );
     let query = sqlx::query_as::<_, (String, Vec<u8>)>(AssertSqlSafe(sql)).bind(ledger.pipeline).bind(ids);
     Ok(query.fetch_all(conn).await.map_err(failure)?.into_iter().collect())
+}
+
+/// What the ledger has of these entries.
+pub(super) async fn look_up(
+    conn: &mut PgConnection,
+    ledger: &Ledger,
+    entries: &[&LedgerEntry],
+) -> Result<Vec<Entered>, Failure> {
+    let ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
+    let hashes = read_hashes(conn, ledger, &ids).await?;
+    Ok(entries.iter().map(|entry| Entered::of(entry, hashes.get(entry.id.as_str()))).collect())
 }
 
 /// Inserts rows of one shape.

@@ -1,0 +1,102 @@
+//! Files of dead letters: what `export` and the archive of `discard` write and `import` reads.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::letter::Letter;
+use crate::cli::exit::CliError;
+use crate::dead_letter::Line;
+
+/// A file that is written, or stdout.
+pub(super) struct Writer {
+    out: BufWriter<Box<dyn Write>>,
+    file: Option<File>,
+    name: String,
+}
+
+impl Writer {
+    /// A new file, readable by its owner only: there are values in it. One that is there already
+    /// is left alone. `-` is stdout.
+    pub(super) fn create(path: &Path) -> Result<Self, CliError> {
+        if path == Path::new("-") {
+            return Ok(Writer { out: BufWriter::new(Box::new(io::stdout())), file: None, name: "stdout".to_owned() });
+        }
+        let name = path.display().to_string();
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => CliError::usage(format!("{name} is there already; name another file")),
+            _ => CliError::usage(format!("{name} can't be written: {error}")),
+        })?;
+        let twin = file.try_clone().map_err(|error| CliError::failed(format!("{name}: {error}")))?;
+        Ok(Writer { out: BufWriter::new(Box::new(twin)), file: Some(file), name })
+    }
+
+    /// One letter, one line.
+    pub(super) fn write(&mut self, letter: &Letter) -> Result<(), CliError> {
+        let line = Line::new(&letter.info, &letter.envelope);
+        let written = serde_json::to_writer(&mut self.out, &line).map_err(io::Error::from);
+        written.and_then(|()| self.out.write_all(b"\n")).map_err(|error| self.failed(&error))
+    }
+
+    /// Everything that was written is on the disk.
+    pub(super) fn sync(&mut self) -> Result<(), CliError> {
+        let synced = self.out.flush().and_then(|()| self.file.as_ref().map_or(Ok(()), File::sync_all));
+        synced.map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &io::Error) -> CliError {
+        CliError::failed(format!("{} can't be written: {error}", self.name))
+    }
+}
+
+/// A file that is read, or stdin.
+pub(super) struct Lines {
+    lines: Box<dyn BufRead>,
+    name: String,
+    number: u64,
+}
+
+impl Lines {
+    /// `-` is stdin.
+    pub(super) fn open(path: &Path) -> Result<Self, CliError> {
+        let (lines, name): (Box<dyn BufRead>, _) = if path == Path::new("-") {
+            (Box::new(BufReader::new(io::stdin())), "stdin".to_owned())
+        } else {
+            let name = path.display().to_string();
+            let file = File::open(path).map_err(|error| CliError::usage(format!("{name} can't be read: {error}")))?;
+            (Box::new(BufReader::new(file)), name)
+        };
+        Ok(Lines { lines, name, number: 0 })
+    }
+
+    /// The next letter; empty lines are passed over.
+    pub(super) fn next(&mut self) -> Result<Option<Letter>, CliError> {
+        loop {
+            let mut line = String::new();
+            let place = |what: &dyn std::fmt::Display| format!("{}, line {}: {what}", self.name, self.number + 1);
+            let read = self.lines.read_line(&mut line).map_err(|error| CliError::failed(place(&error)))?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if !line.trim().is_empty() {
+                let envelope = Line::parse(&line).map_err(|bad| CliError::failed(place(&bad)))?;
+                self.number += 1;
+                return Ok(Some(Letter::new(&envelope, None)));
+            }
+            self.number += 1;
+        }
+    }
+
+    /// Where the letter that was read last stands.
+    pub(super) fn place(&self) -> String {
+        format!("{}, line {}", self.name, self.number)
+    }
+}
+
+/// `orders-discarded-20260131T080000Z.ndjson`, in the working folder.
+pub(super) fn archive_name(pipeline: &str) -> PathBuf {
+    let now = jiff::Timestamp::now();
+    PathBuf::from(format!("{pipeline}-discarded-{}.ndjson", now.strftime("%Y%m%dT%H%M%SZ")))
+}

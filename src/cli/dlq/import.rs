@@ -1,0 +1,155 @@
+//! `dlq import`: dead letters out of a file into their queue.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::distinct::Distinct;
+use super::file::Lines;
+use super::filter::owns;
+use super::letter::Letter;
+use super::rehearsal::Tally;
+use super::store::{Acted, Fate, Store};
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::output::{Out, complain};
+use crate::config::{Config, Pipeline};
+use crate::dead_letter;
+use crate::message::Envelope;
+use crate::rabbitmq::AT_ONCE;
+
+/// Bytes of bodies that are published at a time.
+const BYTES_AT_ONCE: usize = 32 << 20;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Whose dead letters
+    pub(super) pipeline: String,
+    /// What `dlq export` or `dlq discard` has written, or - for stdin
+    file: PathBuf,
+    /// Publish nothing: say what would become of each if it were replayed now
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// A letter of a file may go into the pipeline's queue.
+fn admitted(pipeline: &Pipeline, letter: &Letter, place: &str) -> Result<(), CliError> {
+    if owns(pipeline, &letter.info) {
+        return Ok(());
+    }
+    let whose = letter.info.pipeline.as_deref().or(letter.info.queue.as_deref()).unwrap_or("another");
+    Err(CliError::failed(format!("{place}: a dead letter of {whose}, not of {}; nothing was imported", pipeline.name)))
+}
+
+/// Reads every line of a file before the first is published. A stream can't be read twice.
+fn check_file(pipeline: &Pipeline, path: &Path) -> Result<(), CliError> {
+    if path == Path::new("-") {
+        return Ok(());
+    }
+    let mut lines = Lines::open(path)?;
+    while let Some(letter) = lines.next()? {
+        admitted(pipeline, &letter, &lines.place())?;
+    }
+    Ok(())
+}
+
+/// Publishes the letters of a file into the dead-letter queue, where each replaces the one with
+/// its ID. In between it stands there twice; done again, an import that was broken off ends well.
+pub(super) async fn execute(
+    store: &mut Store,
+    config: &Config,
+    pipeline: &Pipeline,
+    args: &Args,
+    out: &mut Out,
+) -> Result<Exit, CliError> {
+    check_file(pipeline, &args.file)?;
+    let mut lines = Lines::open(&args.file)?;
+    if args.dry_run {
+        return rehearse(store, config, pipeline, &mut lines, out).await;
+    }
+    store.begin().await?;
+    let mark = store.mark();
+    let mut ids = Distinct::default();
+    let (mut imported, mut edited) = (0, 0);
+    loop {
+        let letters = batch(pipeline, &mut lines, &mut ids, &mut edited)?;
+        if letters.is_empty() {
+            break;
+        }
+        imported += letters.len() as u64;
+        store.add(letters).await?;
+        if store.interrupted() {
+            complain("interrupted; the same import again replaces what is there by now");
+            return Ok(Exit::Partly);
+        }
+    }
+    let mut replaced = 0;
+    let ended = store
+        .pass("replacing", AT_ONCE, async |_, letters| {
+            let stale = |letter: &&Letter| letter.set.as_ref() != Some(&mark) && ids.has(&letter.info.id);
+            let fates = letters.iter().map(|letter| {
+                let gone = stale(letter) && owns(pipeline, &letter.info);
+                replaced += u64::from(gone);
+                if gone { Fate::Gone } else { Fate::Stay }
+            });
+            Acted::all(fates.collect())
+        })
+        .await?;
+    if out.json {
+        out.object(&json!({
+            "pipeline": pipeline.name, "imported": imported, "replaced": replaced, "edited": edited,
+        }));
+    } else {
+        out.line(&format!("{imported} imported, {edited} of them edited; they replace {replaced}"));
+    }
+    Ok(super::looked(ended))
+}
+
+/// The next letters of a file, ready to be published.
+fn batch(
+    pipeline: &Pipeline,
+    lines: &mut Lines,
+    ids: &mut Distinct,
+    edited: &mut u64,
+) -> Result<Vec<Envelope>, CliError> {
+    let (mut letters, mut bytes) = (Vec::new(), 0);
+    while letters.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
+        let Some(letter) = lines.next()? else { break };
+        admitted(pipeline, &letter, &lines.place())?;
+        ids.is_new(&letter.info.id);
+        bytes += letter.envelope.body.len();
+        letters.push(stamped(letter, edited));
+    }
+    Ok(letters)
+}
+
+/// An ID is the hash of a body, too: where it isn't, somebody has changed that.
+fn stamped(letter: Letter, edited: &mut u64) -> Envelope {
+    let info = &letter.info;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let body = &letter.envelope.body;
+    let id = dead_letter::id(&text(&info.pipeline), &text(&info.queue), &text(&info.message_id), body);
+    if id == info.id {
+        return letter.envelope;
+    }
+    *edited += 1;
+    dead_letter::edited(&letter.envelope, body.clone(), jiff::Timestamp::now())
+}
+
+async fn rehearse(
+    store: &mut Store,
+    config: &Config,
+    pipeline: &Pipeline,
+    lines: &mut Lines,
+    out: &mut Out,
+) -> Result<Exit, CliError> {
+    let mut tally = Tally::begin(config, pipeline).await?;
+    while let Some(letter) = lines.next()? {
+        admitted(pipeline, &letter, &lines.place())?;
+        if store.interrupted() {
+            tally.interrupted();
+            break;
+        }
+        tally.add(&letter).await?;
+    }
+    Ok(tally.end(out).await)
+}

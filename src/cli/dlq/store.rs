@@ -1,0 +1,228 @@
+//! Where dead letters are, and the one way in which commands take them out.
+//!
+//! A command goes through the letters in passes. A pass takes a round of letters, the command says
+//! what becomes of each, and they are settled before the next round: so memory is bounded, and
+//! whatever ends the command, each letter stands in its place or has gone where it was to go.
+//!
+//! A table of dead letters would be a second variant of [`Store`]: a round is then a transaction
+//! that locks its rows.
+
+use std::io::IsTerminal;
+
+use super::letter::Letter;
+use super::progress::Progress;
+use crate::cli::exit::CliError;
+use crate::config::{Config, Pipeline};
+use crate::error::Failure;
+use crate::message::Envelope;
+use crate::rabbitmq::{AT_ONCE, Connection, Held, QueueState, Rabbitmq, Rotation};
+use crate::shutdown::{Phase, Shutdown};
+
+pub(super) use crate::rabbitmq::Fate;
+
+/// A pipeline's dead letters, for as long as nobody else may take them.
+pub(super) enum Store {
+    Queue(Box<QueueStore>),
+}
+
+pub(super) struct QueueStore {
+    connection: Connection,
+    rotation: Rotation,
+    shutdown: Shutdown,
+}
+
+/// How a pass ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Every letter was seen.
+    Complete,
+    /// By a signal: the rest wasn't looked at.
+    Interrupted,
+}
+
+/// What a command says to a round: the fate of its first letters, and whether to go on.
+pub(super) struct Acted {
+    pub fates: Vec<Fate>,
+    /// Those letters are to be settled now, and the others of the round to be handed out again. Else
+    /// the others stay.
+    pub more: bool,
+    pub then: Result<Ended, CliError>,
+}
+
+impl Acted {
+    /// All stay.
+    pub(super) fn nothing() -> Self {
+        Acted::all(Vec::new())
+    }
+
+    /// All of a round at once.
+    pub(super) fn all(fates: Vec<Fate>) -> Self {
+        Acted { fates, more: false, then: Ok(Ended::Complete) }
+    }
+
+    /// It ends here, for this reason.
+    pub(super) fn failed(fates: Vec<Fate>, error: CliError) -> Self {
+        Acted { fates, more: false, then: Err(error) }
+    }
+
+    /// It ends here, by a signal.
+    pub(super) fn interrupted(fates: Vec<Fate>) -> Self {
+        Acted { fates, more: false, then: Ok(Ended::Interrupted) }
+    }
+}
+
+impl Store {
+    /// Connects and takes the lock; `doing` is the command, as others are told meanwhile.
+    pub(super) async fn open(
+        config: &Config,
+        pipeline: &Pipeline,
+        doing: &str,
+        shutdown: Shutdown,
+    ) -> Result<Self, CliError> {
+        let Some(broker) = config.brokers.get(&pipeline.broker) else {
+            let message = format!("pipeline {}: there is no broker \"{}\"", pipeline.name, pipeline.broker);
+            return Err(CliError::usage(message));
+        };
+        let connection = Rabbitmq::new(broker)?.connect(&format!("{}/dlq", pipeline.name)).await?;
+        match Rotation::start(&connection, &pipeline.dead_letter.queue, &holder(doing, &pipeline.name)).await {
+            Ok(rotation) => Ok(Store::Queue(Box::new(QueueStore { connection, rotation, shutdown }))),
+            Err(failure) => {
+                connection.close().await;
+                Err(refused(failure))
+            }
+        }
+    }
+
+    fn queue(&mut self) -> &mut QueueStore {
+        let Store::Queue(queue) = self;
+        queue
+    }
+
+    /// A signal has asked for the end.
+    pub(super) fn interrupted(&mut self) -> bool {
+        *self.queue().shutdown.borrow() != Phase::Run
+    }
+
+    /// What tells of a signal.
+    pub(super) fn shutdown(&mut self) -> Shutdown {
+        self.queue().shutdown.clone()
+    }
+
+    /// Begins a pass over what stands there now. Returns how many letters that are.
+    pub(super) async fn begin(&mut self) -> Result<u64, CliError> {
+        self.queue().rotation.begin().await.map_err(refused)
+    }
+
+    /// What the letters bear that this pass chooses or adds.
+    pub(super) fn mark(&mut self) -> String {
+        self.queue().rotation.mark().to_owned()
+    }
+
+    /// Goes through all letters that stand there when it begins. `act` gets each round; `at_once`
+    /// bounds it.
+    pub(super) async fn pass(
+        &mut self,
+        label: &str,
+        at_once: usize,
+        mut act: impl AsyncFnMut(&mut Store, Vec<&Letter>) -> Acted,
+    ) -> Result<Ended, CliError> {
+        let total = self.begin().await?;
+        let mut progress = Progress::new(label, total, std::io::stderr().is_terminal());
+        loop {
+            if self.interrupted() {
+                return Ok(Ended::Interrupted);
+            }
+            let taken = self.queue().rotation.take(at_once.min(AT_ONCE)).await.map_err(refused)?;
+            if taken.is_empty() {
+                return Ok(Ended::Complete);
+            }
+            progress.add(taken.len());
+            if self.round(taken, &mut act).await? == Ended::Interrupted {
+                return Ok(Ended::Interrupted);
+            }
+        }
+    }
+
+    async fn round(
+        &mut self,
+        taken: Vec<Held>,
+        act: &mut impl AsyncFnMut(&mut Store, Vec<&Letter>) -> Acted,
+    ) -> Result<Ended, CliError> {
+        let letters: Vec<Letter> = taken.iter().map(|held| Letter::new(&held.envelope, held.set.clone())).collect();
+        let mut letters = letters.iter();
+        let mut taken = taken.into_iter();
+        loop {
+            let acted = act(self, letters.as_slice().iter().collect()).await;
+            let now = if acted.more { acted.fates.len().max(1) } else { usize::MAX };
+            let mut fates = acted.fates.into_iter();
+            let settled: Vec<(Held, Fate)> =
+                taken.by_ref().take(now).map(|held| (held, fates.next().unwrap_or(Fate::Stay))).collect();
+            letters.by_ref().take(settled.len()).for_each(drop);
+            let settled = self.queue().rotation.settle(settled).await.map_err(refused);
+            // The command's own words say more than the connection's that broke under it.
+            let then = acted.then?;
+            settled?;
+            if then == Ended::Interrupted || letters.len() == 0 {
+                return Ok(then);
+            }
+        }
+    }
+
+    /// A pass in which all letters stay, `look` seeing each.
+    pub(super) async fn look(&mut self, label: &str, mut look: impl FnMut(&Letter)) -> Result<Ended, CliError> {
+        self.pass(label, AT_ONCE, async |_, letters| {
+            letters.into_iter().for_each(&mut look);
+            Acted::nothing()
+        })
+        .await
+    }
+
+    /// Publishes messages to the queues that they are addressed to; one answer for each.
+    pub(super) async fn send(&mut self, messages: Vec<Envelope>) -> Vec<Result<(), Failure>> {
+        self.queue().rotation.send(messages).await
+    }
+
+    /// Adds letters, as chosen by the pass that was begun last.
+    pub(super) async fn add(&mut self, letters: Vec<Envelope>) -> Result<(), CliError> {
+        let added = self.queue().rotation.add(letters).await;
+        added.into_iter().collect::<Result<(), Failure>>().map_err(refused)
+    }
+
+    /// Messages that wait in a queue; `None`: there is no such queue.
+    pub(super) async fn waiting_in(&mut self, queue: &str) -> Result<Option<u64>, CliError> {
+        Ok(match self.queue().connection.queue_exists(queue).await.map_err(refused)? {
+            QueueState::Present { ready, .. } => Some(ready),
+            QueueState::Missing => None,
+        })
+    }
+
+    /// Gives the lock back and says goodbye.
+    pub(super) async fn close(self) {
+        let Store::Queue(queue) = self;
+        queue.rotation.end().await;
+        queue.connection.close().await;
+    }
+}
+
+/// A broker that answers, but with a no, is reachable.
+pub(super) fn refused(failure: Failure) -> CliError {
+    match failure.code.as_ref() {
+        "404" | "405" => CliError::failed(failure.to_string()),
+        _ => failure.into(),
+    }
+}
+
+/// Who has the lock, for those who are kept out.
+fn holder(doing: &str, pipeline: &str) -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".to_owned());
+    let host = std::env::var("HOSTNAME")
+        .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"))
+        .unwrap_or_else(|_| "an unknown host".to_owned());
+    let since = jiff::Timestamp::now();
+    format!(
+        "rabbit-sink dlq {doing} {pipeline}, {}@{}, process {}, since {since:.0}",
+        user.trim(),
+        host.trim(),
+        std::process::id()
+    )
+}
