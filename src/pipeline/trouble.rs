@@ -183,9 +183,11 @@ impl<S: Source> Consumer<S> {
         if left.is_empty() {
             self.trouble_over(now);
         }
-        // Refused by what isn't known any more: they wait until the table has been looked at.
+        // Refused by what isn't known any more, they wait until the table has been looked at; else until
+        // their neighbours are decided: by themselves, any few bad messages would be a storm.
         let outdated = failure.as_ref().is_some_and(is_table_changed);
-        let refused = if outdated { Vec::new() } else { std::mem::take(&mut self.writer.refused) };
+        let wait = outdated || !left.is_empty();
+        let refused = if wait { Vec::new() } else { std::mem::take(&mut self.writer.refused) };
         let mut decided: Vec<Decided> = refused.into_iter().map(Decided::refused).collect();
         decided.extend(settled.into_iter().map(|(unit, outcome)| Decided::unit(unit, outcome)));
         let mut retried = std::mem::take(&mut self.writer.retried);

@@ -56,6 +56,19 @@ async fn good_neighbours_in_its_batch_are_settled() {
     assert_eq!((rig.database.ids().len(), rig.broker.acked(), rig.dead.len()), (3, 3, 0));
 }
 
+/// One bad row fails the batch; those that mapping refused are judged among their neighbours, not
+/// before them.
+#[tokio::test(start_paused = true)]
+async fn bad_messages_among_good_ones_are_none_though_their_batch_fails() {
+    let rig = rig(1);
+    (0..30).for_each(|id| rig.publish(&id.to_string(), if id % 3 == 0 { "broken" } else { "good" }));
+    rig.publish("30", "bad");
+    let _consumer = rig.start();
+    rig.until_queue_empty().await;
+    rig.assert_clean();
+    assert_eq!((rig.database.ids().len(), rig.dead.len(), rig.state().0), (20, 11, State::Running));
+}
+
 #[tokio::test(start_paused = true)]
 async fn replayed_messages_neither_make_one_nor_end_one() {
     let rig = rig(1);
