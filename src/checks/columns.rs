@@ -1,7 +1,7 @@
 //! Whether a table's columns can take what the config maps to them.
 
 use super::Finding;
-use crate::catalogue::{Column, Table};
+use crate::catalogue::{Column, Kind, Table};
 use crate::config::{self, ColumnSource, DatabaseKind};
 use crate::mapping::{self, Plan, Problem, What};
 use crate::sink::{Access, Database};
@@ -38,7 +38,13 @@ pub(super) fn problems(
 }
 
 /// Lines about the columns of a mapping that compiles.
-pub(super) fn fit(pipeline: &config::Pipeline, table: &Table, plan: &Plan, access: &Access) -> Vec<Finding> {
+pub(super) fn fit(
+    pipeline: &config::Pipeline,
+    table: &Table,
+    plan: &Plan,
+    access: &Access,
+    kind: DatabaseKind,
+) -> Vec<Finding> {
     let filled: Vec<&Column> = plan.write.targets.iter().flat_map(|target| &target.columns).collect();
     let mut findings = Vec::new();
     for mapping in pipeline.columns.as_deref().unwrap_or_default() {
@@ -64,7 +70,11 @@ pub(super) fn fit(pipeline: &config::Pipeline, table: &Table, plan: &Plan, acces
     for column in table.columns.iter().filter(unfilled) {
         let text = format!("column {} is NOT NULL, has no default, and nothing fills it", column.name);
         let todo = "map it in the pipeline's columns, or give it a DEFAULT: every row would be refused";
+        // MySQL and MariaDB refuse a row without it, except for this type (the reference manual's
+        // "Data Type Default Values").
+        let first_label = kind == DatabaseKind::Mysql && matches!(column.kind, Kind::Enum { .. });
         findings.push(match access.triggers {
+            _ if first_label => Finding::warning("columns", format!("{text}: the server takes its first label")),
             Some(false) => Finding::wrong("columns", text).todo(todo),
             Some(true) => Finding::warning("columns", format!("{text}; does one of the table's triggers?")),
             None => Finding::warning("columns", format!("{text}; triggers can't be seen by this login")).todo(todo),

@@ -278,7 +278,7 @@ impl Look<'_> {
                 Ok(false)
             }
             Ok(plan) => {
-                let mut found = columns::fit(self.pipeline, table, &plan, &access);
+                let mut found = columns::fit(self.pipeline, table, &plan, &access, self.config.kind);
                 let grant = self.mend(&Failure::new(ErrorClass::SinkMisconfigured, "42501", ""));
                 for finding in found.iter_mut().filter(|finding| finding.check == "privileges") {
                     finding.mend.clone_from(&grant);
