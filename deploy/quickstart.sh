@@ -166,6 +166,7 @@ start_broker() {
 have cargo || PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 have cargo || fail "no cargo here: install Rust first, see https://rustup.rs"
 have cc || install_packages gcc libc6-dev
+have make || install_packages make
 
 say "build (the first time takes some minutes: about 3 on two cores)"
 began=$SECONDS
