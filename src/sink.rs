@@ -98,8 +98,41 @@ pub struct Access {
     pub refused_columns: Vec<String>,
     /// Whether triggers may fill columns before a row is written; `None`: can't be seen.
     pub triggers: Option<bool>,
+    /// Columns that it may not read.
+    pub unreadable_columns: Vec<String>,
     /// Whether it may create the ledger's tables; `None`: can't be seen.
     pub may_create_ledger: Option<bool>,
+    /// The ledger's tables are there, as far as this login can see.
+    pub ledger_there: bool,
+    /// What it lacks on the ledger's tables, where they are there.
+    pub ledger_lacks: Vec<Lacking>,
+}
+
+/// Privileges that the worker needs on a table and this login lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking {
+    /// The table.
+    pub table: TableName,
+    /// As GRANT names them.
+    pub privileges: Vec<&'static str>,
+}
+
+/// What the worker does with the ledger: entries are read, made and pruned, the marker is read and
+/// made. (`--adopt` and a newer layout also update the marker.)
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+const LEDGER_NEEDS: &[&str] = &["SELECT", "INSERT", "DELETE"];
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+const MARKER_NEEDS: &[&str] = &["SELECT", "INSERT"];
+
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn lacks(lacking: &[Lacking], code: &'static str, quote: impl Fn(&TableName) -> String) -> Result<(), Failure> {
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let grant = |one: &Lacking| format!("GRANT {} ON {}", one.privileges.join(", "), quote(&one.table));
+    let grants: Vec<String> = lacking.iter().map(grant).collect();
+    let message = format!("this login lacks privileges on the ledger: {}", grants.join("; "));
+    Err(Failure::new(crate::error::ErrorClass::SinkMisconfigured, code, message))
 }
 
 /// One connection to one database.

@@ -227,7 +227,7 @@ impl Session for SqliteSession {
 
     // Whoever may write to the file may do everything, and triggers can't fill columns.
     fn access<'a>(&'a mut self, _: &'a TableName, _: &'a TableName) -> BoxFuture<'a, Result<Access, Failure>> {
-        let access = Access { refused_columns: Vec::new(), triggers: Some(false), may_create_ledger: Some(true) };
+        let access = Access { triggers: Some(false), may_create_ledger: Some(true), ..Access::default() };
         Box::pin(async { Ok(access) })
     }
 

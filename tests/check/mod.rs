@@ -3,6 +3,7 @@
 
 mod broker;
 mod database;
+mod servers;
 
 use serde_json::Value;
 
