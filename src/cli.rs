@@ -107,6 +107,9 @@ enum Command {
     Schema,
     /// Print the completions for a shell
     Completions(completions::Args),
+    /// Print the pipelines' names, for completions
+    #[command(hide = true)]
+    Pipelines,
     /// Print the manual page: rabbit-sink man | man -l -
     Man,
 }
@@ -161,6 +164,9 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
     {
         return one_task(init::execute(&cli.global.config, environment()?, args, out));
     }
+    if matches!(cli.command, Command::Pipelines) {
+        return Ok(completions::pipelines(&cli.global.config, out));
+    }
     let config = || load(&cli.global.config);
     match cli.command {
         Command::Run(args) => run::execute(config()?, args, out),
@@ -173,6 +179,7 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
         Command::Dlq(command) => one_task(dlq::execute(&config()?, *command, out)),
         Command::Init(_) => init::ledger(&config()?, out),
         Command::Schema => schema::execute(out),
+        Command::Pipelines => Ok(Exit::Done),
         Command::Completions(args) => completions::execute(Cli::command(), &args, out),
         Command::Man => man::execute(Cli::command(), out),
     }

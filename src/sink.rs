@@ -14,7 +14,7 @@ use crate::catalogue::{Kind, Table, TableName};
 use crate::config;
 use crate::error::Failure;
 use crate::message::{LedgerEntry, Outcome, Unit};
-use crate::plan::{Ledger, Target, WritePlan};
+use crate::plan::{Ledger, WritePlan};
 
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod datetime_text;
@@ -247,10 +247,11 @@ pub trait Database: Send + Sync {
         Box::pin(async { Ok(None) })
     }
 
-    /// The INSERT of one row that fills these columns of a target, for people to read.
-    fn insert_sql(&self, target: &Target, columns: &[usize]) -> String {
-        let _shape = (target, columns);
-        String::new()
+    /// What is sent for one unit that is new, from BEGIN to COMMIT, for people to read: `rows` are
+    /// its rows, each by its target's place in the plan and the columns that it fills.
+    fn transaction_sql(&self, plan: &WritePlan, rows: &[(usize, Vec<usize>)]) -> Vec<String> {
+        let _shape = (plan, rows);
+        Vec::new()
     }
 
     /// A table's name, quoted as SQL.

@@ -370,7 +370,19 @@ impl Look<'_> {
             write.deduplication = Deduplication::None;
         }
         self.side.plan = Some(plan);
-        if self.side(session.probe_write(&write).await, "privileges")?.is_some() {
+        let probed = match session.probe_write(&write).await {
+            // A column that must be filled and that the catalogue doesn't show.
+            Err(failure) if failure.code == "1364" => {
+                let failure = Failure { class: ErrorClass::SinkMisconfigured, ..failure };
+                let todo =
+                    "MySQL hides the columns that a login has no privilege on: is there one that must be filled?";
+                let grant = self.grant(&["SELECT", "INSERT"], "", &self.pipeline.table);
+                self.add(Finding::of("columns", &failure).todo(todo).mend(grant));
+                return Ok(());
+            }
+            probed => probed,
+        };
+        if self.side(probed, "privileges")?.is_some() {
             let on = if ledger_open { "the table and the ledger" } else { "the table" };
             self.add(Finding::ok("privileges", format!("this login may insert into {on} (tried, rolled back)")));
         }

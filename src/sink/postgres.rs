@@ -26,7 +26,7 @@ use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Unit};
-use crate::plan::{Ledger, Target, WritePlan};
+use crate::plan::{Ledger, WritePlan};
 
 use classify::failure;
 use link::Link;
@@ -61,8 +61,8 @@ impl Database for Postgres {
         Box::pin(connect::between(&self.config))
     }
 
-    fn insert_sql(&self, target: &Target, columns: &[usize]) -> String {
-        statement::insert(target, columns)
+    fn transaction_sql(&self, plan: &WritePlan, rows: &[(usize, Vec<usize>)]) -> Vec<String> {
+        write::transaction_sql(plan, rows)
     }
 
     fn quote(&self, table: &TableName) -> String {

@@ -185,3 +185,62 @@ async fn a_table_alone_is_enough_and_what_is_missing_is_told() {
         assert!(failed.code != Some(0) && failed.stderr.contains(said), "{arguments:?}: {}", failed.stderr);
     }
 }
+
+/// Several of the queue's messages are samples together; all are given back, each delivered once for it.
+#[tokio::test]
+async fn several_messages_of_the_queue_are_samples() {
+    let database = TestDatabase::fresh(Server::Postgres).await;
+    let broker = Broker::shared().await;
+    let queue = unique_name("init");
+    broker.declare(&queue, Kind::Quorum).await;
+    let bodies = ["{\"id\": 1, \"total\": 1}", "{\"id\": 2, \"total\": 2.50}", "{\"id\": 3, \"note\": \"x\"}"];
+    broker.publish(&queue, bodies.map(|body| Message::json(body, body))).await;
+    let given = ["init", "--from-queue", &queue, "--table", "made", "--ddl"];
+    let one = command("", &given, &database).await.expect(0);
+    assert!(
+        one.stdout.contains("inferred from 1 sample;") && one.stdout.contains("\"total\" bigint"),
+        "{}",
+        one.stdout
+    );
+    let all = command("", &[&given[..], &["--samples", "10"]].concat(), &database).await.expect(0);
+    assert!(all.stderr.contains("counts as one delivery of each"), "{}", all.stderr);
+    for said in ["inferred from 3 samples;", "\"total\" numeric", "\"note\" text"] {
+        assert!(all.stdout.contains(said), "{said}: {}", all.stdout);
+    }
+    let mut counts: Vec<u32> = Vec::new();
+    for taken in broker.drain(&queue).await {
+        counts.push(taken.header("x-delivery-count").map_or(0, |count| count.parse().unwrap()));
+    }
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 1, 2], "given back, and what it costs");
+    let lines = sample(&bodies.join("\n"));
+    let from_lines = command("", &["init", "--sample", lines.path().to_str().unwrap(), "--ddl"], &database).await;
+    assert!(from_lines.expect(0).stdout.contains("inferred from 3 samples;"));
+    let no_queue = command("", &["init", "--table", "t", "--samples", "3"], &database).await.expect(2);
+    assert!(no_queue.stderr.contains("--from-queue"), "{}", no_queue.stderr);
+    broker.delete(&queue).await;
+}
+
+/// A field without a column is offered one of the type that the samples ask for, and the offer works as it stands.
+#[tokio::test]
+async fn a_missing_column_is_offered_with_the_samples_type() {
+    for server in Server::ALL {
+        let database = TestDatabase::fresh(server).await;
+        database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)").await;
+        let file = sample("{\"id\": 1, \"total\": 2.50, \"placedAt\": \"2026-01-31\"}\n{\"id\": 2, \"total\": 3}");
+        let path = file.path().to_str().unwrap();
+        let given = ["init", "--table", "t", "--sample", path, "--queue", "nowhere"];
+        let init = command("", &given, &database).await.expect(0);
+        assert!(
+            init.stdout.contains("# total = \"/total\"   # in the sample, and no column for it yet"),
+            "{}",
+            init.stdout
+        );
+        let offers: Vec<&str> = init.stderr.lines().filter(|line| line.trim().starts_with("ALTER TABLE")).collect();
+        assert_eq!(offers.len(), 2, "{server:?} {}", init.stderr);
+        database.execute(&offers.concat()).await;
+        let again = command("", &given, &database).await.expect(0);
+        assert!(again.stdout.contains("\ntotal = \"/total\"\n"), "{server:?} {}", again.stdout);
+        assert!(!again.stderr.contains("no column takes"), "{server:?} {}", again.stderr);
+    }
+}

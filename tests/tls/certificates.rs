@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 
 use crate::support::process::{User, is_root, new_folder};
+use crate::support::wait::unique_name;
 
 /// PEM files of one authority; deleted with it.
 pub struct Authority {
@@ -23,7 +24,8 @@ impl Authority {
     pub fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "Tests");
+        // Of two with one name, a client would blame the signature.
+        params.distinguished_name.push(DnType::CommonName, unique_name("Tests"));
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
         let folder = new_folder("certificates");
         std::fs::write(folder.join("ca.pem"), issuer.pem()).expect("a file in an own folder");

@@ -2,9 +2,13 @@
 
 use std::ops::Deref;
 use std::path::Path;
+use std::str::FromStr;
+
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
 
 use super::programs::Programs;
-use super::{POSTGRES_ROOT, not_installed, postgres};
+use super::{POSTGRES_ROOT, not_installed};
 use crate::support::process::{Node, free_port, new_folder};
 
 /// A pooler. All of its clients share one connection to each database: what one leaves behind, the
@@ -42,7 +46,9 @@ impl Pgbouncer {
         let mut pooler = Pgbouncer { node, port };
         pooler.node.launch();
         let url = pooler.in_front_of(server.as_str());
-        pooler.node.await_answer(async || postgres::answers(&url).await).await;
+        // It refuses what the driver asks for by default.
+        let options = PgConnectOptions::from_str(&url).expect("a URL").extra_float_digits(None);
+        pooler.node.await_answer(async || options.connect().await.is_ok()).await;
         pooler
     }
 
