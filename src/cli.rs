@@ -44,7 +44,14 @@ use output::Out;
     subcommand_required = true,
     arg_required_else_help = true
 )]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 config or usage, 3 broker or database not reachable, \
+#[command(after_help = "First steps:
+  rabbit-sink init --table orders --from-queue orders --database URL --rabbitmq URL > rabbit-sink.toml
+  export RABBIT_SINK_CONFIG=rabbit-sink.toml
+  rabbit-sink check                              is everything as it must be?
+  rabbit-sink explain orders --from-queue        what would the next message become?
+  rabbit-sink run
+
+Exit codes: 0 done, 1 failed, 2 config or usage, 3 broker or database not reachable, \
     4 the check found something wrong or a pipeline is paused, 5 done in part.")]
 struct Cli {
     #[command(flatten)]

@@ -76,6 +76,14 @@ pub enum Opening {
     Adopt,
 }
 
+/// What stands between sessions and their server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pooler {
+    /// One session was seen to have another one's settings. Where that wasn't seen, it may be so
+    /// all the same while the pooler is busy.
+    pub shared: bool,
+}
+
 /// What a server says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
@@ -242,8 +250,8 @@ pub trait Database: Send + Sync {
         self.connect()
     }
 
-    /// What stands between us and the server and changes what a session means (a pooler), in words.
-    fn between(&self) -> BoxFuture<'_, Result<Option<String>, Failure>> {
+    /// What stands between us and the server and changes what a session means: a pooler.
+    fn between(&self) -> BoxFuture<'_, Result<Option<Pooler>, Failure>> {
         Box::pin(async { Ok(None) })
     }
 

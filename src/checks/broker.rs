@@ -61,8 +61,15 @@ fn not_connected(failure: &Failure, rabbitmq: &Rabbitmq) -> Finding {
             finding.at(Level::Wrong).todo("check ca_file, and the name in the URL against the certificate's")
         }
         "not_amqp" => finding.at(Level::Wrong),
-        _ => finding.todo("is it running, and is that its address?"),
+        _ => finding.todo("is it running, and is that its address? The worker waits for it"),
     }
+}
+
+/// The node's own timeout, which only the node tells.
+fn node_timeout(text: String) -> Finding {
+    Finding::unknown("consumer timeout", text)
+        .todo("state it in consumer_timeout if it differs")
+        .mend("rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'")
 }
 
 fn connected(connection: &Connection, rabbitmq: &Rabbitmq) -> Vec<Finding> {
@@ -253,7 +260,7 @@ impl Look<'_> {
         }
         let assumed = crate::config::show_duration(self.broker.consumer_timeout);
         let text = format!("{why}; taken for {assumed}, as consumer_timeout says");
-        self.add(Finding::unknown("consumer timeout", text));
+        self.add(node_timeout(text));
     }
 
     async fn managed(&mut self, management: &Management, there: bool) {
@@ -379,11 +386,6 @@ impl Look<'_> {
         let assumed = shown(self.broker.consumer_timeout);
         let own = facts.consumer_timeout.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis);
         let heeded = self.connection.version() >= Some(QUEUES_OWN_TIMEOUT);
-        let node = |text: String| {
-            Finding::unknown("consumer timeout", text)
-                .todo("state it in consumer_timeout if it differs")
-                .mend("rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'")
-        };
         let finding = match own {
             Some(own) if heeded && own <= hold => {
                 let text = format!("{} on this queue, and retry.hold is {}", shown(own), shown(hold));
@@ -394,12 +396,12 @@ impl Look<'_> {
                 let text = format!("{} on this queue, above retry.hold ({})", shown(own), shown(hold));
                 Finding::ok("consumer timeout", text)
             }
-            Some(own) => node(format!(
+            Some(own) => node_timeout(format!(
                 "not known (the queue says {}, which RabbitMQ heeds from {QUEUES_OWN_TIMEOUT} on; no API tells the \
                  node's); taken for {assumed}",
                 shown(own)
             )),
-            None => node(format!("not known (no API tells the node's); taken for {assumed}")),
+            None => node_timeout(format!("not known (no API tells the node's); taken for {assumed}")),
         };
         self.add(finding);
     }

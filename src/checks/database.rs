@@ -81,6 +81,9 @@ fn not_connected(failure: &Failure, config: &config::Database) -> Finding {
         (ErrorClass::SinkMisconfigured, "no_such_file") => {
             finding.todo("make the file with its table: sqlite3 FILE < table.sql (`rabbit-sink init --ddl` writes one)")
         }
+        (_, "io" | "connect_timeout") => {
+            finding.todo("is it running, and is that its address? The worker waits for it")
+        }
         _ => read_only(finding, failure),
     }
 }
@@ -108,8 +111,22 @@ struct Look<'a> {
 impl Look<'_> {
     async fn through(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
         // First: with its statements mixed up by a pooler, a session can't say anything else.
-        if let Some(between) = self.database.between().await.unwrap_or_default() {
-            self.add(Finding::warning("pooler", between).todo(POOL_SESSIONS));
+        if let Some(pooler) = self.database.between().await.unwrap_or_default() {
+            // What others set for themselves (synchronous_commit = off) would hold for us, and ours for them.
+            self.add(
+                match pooler.shared {
+                    true => Finding::wrong(
+                        "pooler",
+                        "a pooler such as PgBouncer hands one connection of the server to several sessions \
+                     (pool_mode = transaction)",
+                    ),
+                    false => Finding::warning("pooler", "a pooler such as PgBouncer stands in between"),
+                }
+                .todo(POOL_SESSIONS),
+            );
+            if pooler.shared {
+                return Ok(());
+            }
         }
         let survey = session.survey().await?;
         self.server(&survey);

@@ -19,9 +19,13 @@ use crate::message::Envelope;
 use crate::{sample, sink};
 
 #[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("from").args(["table", "sample", "from_queue", "ledger"]).required(true).multiple(true),
+    after_help = EXAMPLES
+)]
 pub(super) struct Args {
     /// The table to write to: its columns are looked up (not with --ddl, which makes it)
-    #[arg(long, required_unless_present_any = ["sample", "from_queue", "ledger"])]
+    #[arg(long)]
     table: Option<String>,
     /// A sample message: its body, or JSON with `properties` or `headers` and `body`; or a file with one such a line.
     /// May be given several times
@@ -50,6 +54,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "URL")]
     rabbitmq: Option<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples, with --database URL and --rabbitmq URL where nothing else says them:
+  rabbit-sink init --table orders --from-queue orders > rabbit-sink.toml
+  rabbit-sink init --table orders --sample order.json > rabbit-sink.toml
+  rabbit-sink init --table orders --sample order.json --ddl     a CREATE TABLE for such messages";
 
 impl Args {
     /// It is about the config as it is, which must be complete.
@@ -108,6 +118,9 @@ pub(super) async fn execute(
         print(out, "ddl", &ddl);
         return Ok(Exit::Done);
     }
+    if args.table.is_some() {
+        connections.somewhere()?;
+    }
     let draft = match &args.table {
         Some(_) => {
             draft::for_table(&known, &described(&connections.database, &known.table).await?, &connections.database)?
@@ -117,7 +130,11 @@ pub(super) async fn execute(
     for remark in &draft.remarks {
         complain(remark);
     }
-    print(out, "config", &write::config(&draft, &known, &connections));
+    let config = write::config(&draft, &known, &connections);
+    for variable in write::passwords(&config) {
+        complain(&format!("the config takes a password from {variable}: set it before the next command"));
+    }
+    print(out, "config", &config);
     Ok(Exit::Done)
 }
 

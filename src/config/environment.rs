@@ -132,7 +132,12 @@ fn substitute_in(node: &mut Node, path: &str, environment: &[(String, String)], 
                     node.from_environment = from_environment;
                 }
                 Err(message) => {
-                    problems.add(node.at.clone(), path, message, Some("write `$$` for a plain `$`".to_owned()));
+                    problems.add(
+                        node.at.clone(),
+                        path,
+                        message,
+                        Some("set the variable; a plain `$` is written `$$`".to_owned()),
+                    );
                 }
             }
         }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::Row;
 
-use super::{Access, Database, Entered, LedgerIdentity, Opening, Session, Survey};
+use super::{Access, Database, Entered, LedgerIdentity, Opening, Pooler, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -57,7 +57,7 @@ impl Database for Postgres {
         ledger::ddl(table)
     }
 
-    fn between(&self) -> BoxFuture<'_, Result<Option<String>, Failure>> {
+    fn between(&self) -> BoxFuture<'_, Result<Option<Pooler>, Failure>> {
         Box::pin(connect::between(&self.config))
     }
 

@@ -89,7 +89,7 @@ fn completions_complete() {
     for (words, last, completed) in [
         (format!("{program} --config {file} explain or"), 4, "orders"),
         (format!("{program} dlq list --config {file} ''"), 5, "customers orders"),
-        (format!("{program} --config {file} explain orders --wri"), 5, "--write"),
+        ("rabbit-sink explain orders --wri".to_owned(), 3, "--write"),
         (format!("{program} --config /nowhere explain or"), 4, ""),
     ] {
         assert_eq!(complete(&words, last), completed, "{words}");

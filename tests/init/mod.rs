@@ -100,6 +100,7 @@ async fn an_existing_table_and_a_queue_go_from_init_to_rows_without_an_edit() {
     broker.publish(&queue, [order(7)]).await;
     let init = command("", &["init", "--table", "shop_orders", "--from-queue", &queue], &database).await.expect(0);
     let config = init.stdout;
+    assert!(config.contains("its password stays there"), "{config}");
     assert!(!init.stderr.contains("correct this"), "{}\n{config}", init.stderr);
     for secret in ["tester:test", "geheim"] {
         assert!(!config.contains(secret), "{config}");
@@ -179,7 +180,7 @@ async fn a_table_alone_is_enough_and_what_is_missing_is_told() {
         (&["init", "--table", "missing"][..], "there is no table `missing`"),
         (&["init", "--sample", "/nowhere"], "/nowhere"),
         (&["init", "--table", "t", "--ddl"], "--ddl needs samples"),
-        (&["init"], "--table"),
+        (&["init"], "--table <TABLE>|--sample <FILE>|--from-queue <QUEUE>"),
     ] {
         let failed = command("", arguments, &database).await;
         assert!(failed.code != Some(0) && failed.stderr.contains(said), "{arguments:?}: {}", failed.stderr);
@@ -243,4 +244,17 @@ async fn a_missing_column_is_offered_with_the_samples_type() {
         assert!(again.stdout.contains("\ntotal = \"/total\"\n"), "{server:?} {}", again.stdout);
         assert!(!again.stderr.contains("no column takes"), "{server:?} {}", again.stderr);
     }
+}
+
+/// Without a word about where the database is, `init` asks for it, and a password that the config will want is said.
+#[tokio::test]
+async fn what_a_new_user_has_to_say_is_asked_for() {
+    let exit = Worker::command("", ["init", "--table", "t"]).wait().await.expect(2);
+    assert!(exit.stderr.contains("which database? Give --database postgres://"), "{}", exit.stderr);
+    let database = TestDatabase::fresh(Server::Postgres).await;
+    database.execute("CREATE TABLE t (id int)").await;
+    let exit = Worker::command("", ["init", "--table", "t", "--database", &database.url]).wait().await.expect(0);
+    assert!(exit.stderr.contains("takes a password from DATABASE_PASSWORD: set it"), "{}", exit.stderr);
+    let check = Worker::command(&exit.stdout, ["check"]).wait().await.expect(2);
+    assert!(check.stderr.contains("`DATABASE_PASSWORD` is not set") && check.stderr.contains("set the variable"));
 }

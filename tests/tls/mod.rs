@@ -74,7 +74,7 @@ async fn slow_the_broker_is_verified_and_a_certificate_logs_in() {
     for (broker, says) in [
         (with("127.0.0.1", "guest:guest@", &ca, &client), "not valid for name"),
         (with("localhost", "guest:guest@", &other.file(), &client), "UnknownIssuer"),
-        (with("localhost", "guest:guest@", &ca, &stranger), "127.0.0.1"),
+        (with("localhost", "guest:guest@", &ca, &stranger), "source_lost"),
         (format!("url = \"amqps://guest:guest@localhost:{port}/%2f\""), "UnknownIssuer"),
     ] {
         let exit = until_empty(&broker, &database_keys, "orders").await.expect(3);

@@ -65,6 +65,8 @@ pub(super) fn failure(error: Error) -> Failure {
 pub(super) fn connecting(error: Error) -> Failure {
     match error {
         Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => tls(&error.to_string()),
+        // The system's own words, among them that a name isn't known.
+        Error::Io(error) => Failure::new(ErrorClass::SinkUnavailable, "io", format!("can't be connected to: {error}")),
         other => failure(other),
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::config;
 use crate::error::{ErrorClass, Failure};
+use crate::sink::Pooler;
 
 use super::classify;
 
@@ -105,7 +106,7 @@ const MARK: &str = "rabbit_sink.mark";
 
 /// Whether a pooler stands in between. The server itself takes any setting with a dot in its name
 /// at the start of a connection; PgBouncer refuses the connection for it, or leaves it out.
-pub(super) async fn between(config: &config::Database) -> Result<Option<String>, Failure> {
+pub(super) async fn between(config: &config::Database) -> Result<Option<Pooler>, Failure> {
     let plain = options(config)?;
     let options = plain.clone().options([(MARK, "1")]);
     let asked = async {
@@ -124,12 +125,7 @@ pub(super) async fn between(config: &config::Database) -> Result<Option<String>,
         return Ok(None);
     }
     let shared = matches!(timeout(config.connect_timeout, shared(&plain)).await, Ok(Ok(true)));
-    let what = if shared {
-        "a pooler such as PgBouncer hands one connection of the server to several sessions (pool_mode = transaction)"
-    } else {
-        "a pooler such as PgBouncer stands in between"
-    };
-    Ok(Some(what.to_owned()))
+    Ok(Some(Pooler { shared }))
 }
 
 /// Whether one session sees what another one has set for itself.
