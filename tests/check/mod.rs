@@ -119,7 +119,7 @@ async fn all_findings_of_all_pipelines_come_in_one_run() {
          [pipelines.third]\nqueue = \"{queue}.3\"\ntable = \"orders\"\n[pipelines.third.columns]\nid = \"/id\"\n\
          [pipelines.fourth]\nqueue = \"{queue}.4\"\ntable = \"orders\"\n[pipelines.fourth.columns]\nid = \"/id\"\n\
          price = \"body\"\n\
-         [pipelines.fifth]\nqueue = \"{queue}.5\"\ntable = \"orders\"\n[pipelines.fifth.columns]\nid = \"/id\"\n\
+         [pipelines.typo]\nqueue = \"{queue}.5\"\ntable = \"orders\"\n[pipelines.typo.columns]\nid = \"/id\"\n\
          prise = \"/price\"\n"
     );
     let config = config(&shared_amqp_url(), &database.url, &queue, &more);
@@ -130,7 +130,7 @@ async fn all_findings_of_all_pipelines_come_in_one_run() {
         about(&those, check).join("\n")
     };
     assert!(of("orders", "columns").starts_with("wrong: column nowhere is not in table orders"), "{lines:#?}");
-    assert!(of("fifth", "columns").contains("did you mean \"price\"?"), "{lines:#?}");
+    assert!(of("typo", "columns").contains("did you mean \"price\"?"), "{lines:#?}");
     assert!(of("second", "table").starts_with("wrong: table missing is not there"), "{lines:#?}");
     assert!(of("second", "queue").starts_with(&format!("wrong: {queue}.missing is missing")), "{lines:#?}");
     assert!(of("third", "columns").starts_with("wrong: column price is NOT NULL, has no default"), "{lines:#?}");

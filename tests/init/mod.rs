@@ -256,5 +256,5 @@ async fn what_a_new_user_has_to_say_is_asked_for() {
     let exit = Worker::command("", ["init", "--table", "t", "--database", &database.url]).wait().await.expect(0);
     assert!(exit.stderr.contains("takes a password from DATABASE_PASSWORD: set it"), "{}", exit.stderr);
     let check = Worker::command(&exit.stdout, ["check"]).wait().await.expect(2);
-    assert!(check.stderr.contains("`DATABASE_PASSWORD` is not set") && check.stderr.contains("set the variable"));
+    assert!(check.stderr.contains("`DATABASE_PASSWORD` is not set") && check.stderr.contains("set it; a plain"));
 }
