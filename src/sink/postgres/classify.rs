@@ -198,7 +198,7 @@ mod tests {
     fn a_lost_connection_holds() {
         let lost = failure(Error::Io(std::io::ErrorKind::ConnectionReset.into()));
         assert_eq!((lost.class, lost.code.as_ref()), (ErrorClass::SinkUnavailable, "io"));
-        assert_eq!(failure(Error::Tls("x".into())).class, ErrorClass::SinkUnavailable);
+        assert_eq!(failure(Error::Tls("x".into())).class, ErrorClass::SinkMisconfigured);
         assert_eq!(failure(Error::Protocol("x".into())).class, ErrorClass::SinkUnavailable);
         assert_eq!(failure(Error::Encode("x".into())).class, ErrorClass::Unknown);
     }
