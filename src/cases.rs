@@ -34,6 +34,9 @@ const BEHIND_TYPE: [&str; 11] = [
 pub struct CaseFile {
     /// Which pipeline; may be left out where the config has only one.
     pub pipeline: Option<String>,
+    /// What CREATE TYPE and CREATE DOMAIN have made, by their names: `enum('a', 'b')`, or a domain's base type.
+    #[serde(default)]
+    pub types: BTreeMap<String, String>,
     /// The table's columns as a CREATE TABLE declares them.
     pub columns: BTreeMap<String, String>,
     /// The cases.
@@ -90,7 +93,9 @@ pub fn plan(file: &CaseFile, pipeline: &Pipeline, database: DatabaseKind) -> Res
         let words: Vec<String> = declared.to_ascii_lowercase().split_whitespace().map(str::to_owned).collect();
         let end = words.iter().position(|word| BEHIND_TYPE.contains(&word.as_str())).unwrap_or(words.len());
         let sql_type = declared.split_whitespace().take(end).collect::<Vec<_>>().join(" ");
-        let kind = sink::kind_of(database, &sql_type).map_err(|error| format!("column {name}: {error}"))?;
+        let kind = sink::kind_of(database, own_type(file, &sql_type)).map_err(|error| {
+            format!("column {name}: {error}; what CREATE TYPE or CREATE DOMAIN has made is named in [types]")
+        })?;
         let has = |word: &str| words.iter().any(|other| other == word);
         let key = has("primary") || has("unique");
         if key {
@@ -109,6 +114,11 @@ pub fn plan(file: &CaseFile, pipeline: &Pipeline, database: DatabaseKind) -> Res
     let ledger = Ledger { table: pipeline.table.clone(), pipeline: 0, emptied: false };
     let ledger = (pipeline.deduplicate == Deduplicate::Ledger).then_some(ledger);
     Plan::compile(pipeline, &table, ledger).map_err(|failure| failure.message.into_owned())
+}
+
+/// What a type of the users' own stands for; others stand for themselves.
+fn own_type<'f>(file: &'f CaseFile, name: &'f str) -> &'f str {
+    file.types.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map_or(name, |(_, what)| what)
 }
 
 impl Case {

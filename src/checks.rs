@@ -85,6 +85,21 @@ pub async fn look_at_database(
     }
 }
 
+/// Clocks that differ by more mislead, microseconds.
+const CLOCKS_APART: i64 = 30_000_000;
+
+/// Another clock, in microseconds since 1970, beside ours.
+fn clock(whose: &str, theirs: i64, why: &str) -> Finding {
+    let apart = theirs.saturating_sub(jiff::Timestamp::now().as_microsecond());
+    #[allow(clippy::cast_precision_loss)]
+    let seconds = apart.saturating_abs() as f64 / 1e6;
+    if apart.saturating_abs() <= CLOCKS_APART {
+        return Finding::ok("clock", format!("{whose} is ours, give or take {seconds:.0} s"));
+    }
+    let way = if apart > 0 { "ahead of" } else { "behind" };
+    Finding::warning("clock", format!("{whose} is {seconds:.0} s {way} ours")).todo(format!("set both by NTP: {why}"))
+}
+
 /// What keeps a pipeline from running, as one failure: the only one as it is, several together.
 pub fn stopping(findings: &[Finding]) -> Option<Failure> {
     let stops: Vec<&Finding> = findings.iter().filter(|finding| finding.stops()).collect();
@@ -158,4 +173,24 @@ pub fn demanded(pipeline: &config::Pipeline, gaps: &[Gap]) -> Option<Finding> {
     let remedies: Vec<&str> = gaps.iter().map(|gap| gap.remedy.as_str()).collect();
     let text = format!("guarantee = \"exactly_once_effect\" can't be kept: {}", what.join("; "));
     Some(Finding::wrong("guarantee", text).todo(remedies.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_are_apart_are_told_by_how_much() {
+        let now = jiff::Timestamp::now().as_microsecond();
+        for (apart, level, text) in [
+            (2, Level::Ok, "the broker's is ours, give or take 2 s"),
+            (-29, Level::Ok, "give or take 29 s"),
+            (3600, Level::Warning, "the broker's is 3600 s ahead of ours"),
+            (-90, Level::Warning, "the broker's is 90 s behind ours"),
+        ] {
+            // Half a second to the side that rounding forgives, however slow this machine is now.
+            let found = clock("the broker's", now + apart * 1_000_000 + 100_000, "why");
+            assert!(found.level == level && found.text.contains(text), "{found:?}");
+        }
+    }
 }

@@ -44,7 +44,14 @@ use output::Out;
     subcommand_required = true,
     arg_required_else_help = true
 )]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 config or usage, 3 broker or database not reachable, \
+#[command(after_help = "First steps:
+  rabbit-sink init --table orders --from-queue orders --database URL --rabbitmq URL > rabbit-sink.toml
+  export RABBIT_SINK_CONFIG=rabbit-sink.toml
+  rabbit-sink check                              is everything as it must be?
+  rabbit-sink explain orders --from-queue        what would the next message become?
+  rabbit-sink run
+
+Exit codes: 0 done, 1 failed, 2 config or usage, 3 broker or database not reachable, \
     4 the check found something wrong or a pipeline is paused, 5 done in part.")]
 struct Cli {
     #[command(flatten)]
@@ -107,6 +114,9 @@ enum Command {
     Schema,
     /// Print the completions for a shell
     Completions(completions::Args),
+    /// Print the pipelines' names, for completions
+    #[command(hide = true)]
+    Pipelines,
     /// Print the manual page: rabbit-sink man | man -l -
     Man,
 }
@@ -161,6 +171,9 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
     {
         return one_task(init::execute(&cli.global.config, environment()?, args, out));
     }
+    if matches!(cli.command, Command::Pipelines) {
+        return Ok(completions::pipelines(&cli.global.config, out));
+    }
     let config = || load(&cli.global.config);
     match cli.command {
         Command::Run(args) => run::execute(config()?, args, out),
@@ -173,6 +186,7 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
         Command::Dlq(command) => one_task(dlq::execute(&config()?, *command, out)),
         Command::Init(_) => init::ledger(&config()?, out),
         Command::Schema => schema::execute(out),
+        Command::Pipelines => Ok(Exit::Done),
         Command::Completions(args) => completions::execute(Cli::command(), &args, out),
         Command::Man => man::execute(Cli::command(), out),
     }

@@ -15,6 +15,7 @@ use crate::decode::{self, Fields, Record};
 use crate::digest;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{Cell, Change, Delivery, Envelope, LedgerEntry, MessageId, Operation, Row, Slice, Unit};
+use crate::nearest::nearest;
 use crate::plan::{Deduplication, Ledger, Target, WritePlan};
 use crate::value::{self, Rules, Value};
 pub use explain::{ColumnStep, Steps, cell_text, place_text};
@@ -273,7 +274,9 @@ fn by_name(pipeline: &config::Pipeline, table: &Table) -> Vec<ColumnMapping> {
 }
 
 fn missing_column(name: &str, table: &Table) -> Problem {
-    let text = format!("column {name} is not in table {}: add it, or correct the pipeline's columns", table.name);
+    let near = nearest(name, table.columns.iter().map(|column| column.name.as_str()));
+    let near = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+    let text = format!("column {name} is not in table {}: add it, or correct the pipeline's columns{near}", table.name);
     Problem::new(What::Missing, name, text)
 }
 

@@ -13,6 +13,22 @@ use crate::message::{Envelope, HeaderValue, Headers, Properties};
 /// one of the first two is there.
 const KEYS: [&str; 6] = ["properties", "headers", "body", "body_base64", "exchange", "routing_key"];
 
+/// Reads the samples of a file: one message, or, where it isn't one JSON document, one in each line.
+///
+/// # Errors
+/// As [`envelope`], with the line.
+pub fn envelopes(text: &[u8]) -> Result<Vec<Envelope>, String> {
+    let json = |text: &[u8]| serde_json::from_slice::<&RawValue>(text).is_ok();
+    let lines: Vec<&[u8]> =
+        text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect();
+    if lines.len() < 2 || json(text) || !lines.iter().all(|line| json(line)) {
+        return Ok(vec![envelope(text, false)?]);
+    }
+    let number =
+        |(nth, line): (usize, &&[u8])| envelope(line, false).map_err(|error| format!("line {}: {error}", nth + 1));
+    lines.iter().enumerate().map(number).collect()
+}
+
 /// Reads a sample. With `body_only` the text is a body, whatever it looks like.
 ///
 /// # Errors
@@ -142,6 +158,18 @@ mod tests {
             assert_eq!((&sample.body[..], &sample.properties), (text.as_bytes(), &Properties::default()), "{text}");
         }
         assert_eq!(&envelope(b"{\"headers\":{}}", true).unwrap().body[..], b"{\"headers\":{}}");
+    }
+
+    #[test]
+    fn a_file_of_lines_is_several_samples() {
+        let bodies = |text: &str| -> Vec<String> {
+            let found = envelopes(text.as_bytes()).unwrap();
+            found.iter().map(|sample| String::from_utf8_lossy(&sample.body).into_owned()).collect()
+        };
+        assert_eq!(bodies("{\"a\": 1}\n\n{\"headers\": {}, \"body\": {\"a\": 2}}\n"), ["{\"a\": 1}", "{\"a\": 2}"]);
+        assert_eq!(bodies("{\n\"a\": 1\n}"), ["{\n\"a\": 1\n}"]);
+        assert_eq!(bodies("{\"a\": 1}\nnot JSON"), ["{\"a\": 1}\nnot JSON"]);
+        assert!(envelopes(b"{}\n{\"properties\":{\"x\":1}}").unwrap_err().starts_with("line 2: "));
     }
 
     #[test]

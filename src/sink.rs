@@ -14,7 +14,7 @@ use crate::catalogue::{Kind, Table, TableName};
 use crate::config;
 use crate::error::Failure;
 use crate::message::{LedgerEntry, Outcome, Unit};
-use crate::plan::{Ledger, Target, WritePlan};
+use crate::plan::{Ledger, WritePlan};
 
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod datetime_text;
@@ -76,6 +76,14 @@ pub enum Opening {
     Adopt,
 }
 
+/// What stands between sessions and their server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pooler {
+    /// One session was seen to have another one's settings. Where that wasn't seen, it may be so
+    /// all the same while the pooler is busy.
+    pub shared: bool,
+}
+
 /// What a server says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
@@ -98,8 +106,41 @@ pub struct Access {
     pub refused_columns: Vec<String>,
     /// Whether triggers may fill columns before a row is written; `None`: can't be seen.
     pub triggers: Option<bool>,
+    /// Columns that it may not read.
+    pub unreadable_columns: Vec<String>,
     /// Whether it may create the ledger's tables; `None`: can't be seen.
     pub may_create_ledger: Option<bool>,
+    /// The ledger's tables are there, as far as this login can see.
+    pub ledger_there: bool,
+    /// What it lacks on the ledger's tables, where they are there.
+    pub ledger_lacks: Vec<Lacking>,
+}
+
+/// Privileges that the worker needs on a table and this login lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking {
+    /// The table.
+    pub table: TableName,
+    /// As GRANT names them.
+    pub privileges: Vec<&'static str>,
+}
+
+/// What the worker does with the ledger: entries are read, made and pruned, the marker is read and
+/// made. (`--adopt` and a newer layout also update the marker.)
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+const LEDGER_NEEDS: &[&str] = &["SELECT", "INSERT", "DELETE"];
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+const MARKER_NEEDS: &[&str] = &["SELECT", "INSERT"];
+
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn lacks(lacking: &[Lacking], code: &'static str, quote: impl Fn(&TableName) -> String) -> Result<(), Failure> {
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let grant = |one: &Lacking| format!("GRANT {} ON {}", one.privileges.join(", "), quote(&one.table));
+    let grants: Vec<String> = lacking.iter().map(grant).collect();
+    let message = format!("this login lacks privileges on the ledger: {}", grants.join("; "));
+    Err(Failure::new(crate::error::ErrorClass::SinkMisconfigured, code, message))
 }
 
 /// One connection to one database.
@@ -209,15 +250,16 @@ pub trait Database: Send + Sync {
         self.connect()
     }
 
-    /// What stands between us and the server and changes what a session means (a pooler), in words.
-    fn between(&self) -> BoxFuture<'_, Result<Option<String>, Failure>> {
+    /// What stands between us and the server and changes what a session means: a pooler.
+    fn between(&self) -> BoxFuture<'_, Result<Option<Pooler>, Failure>> {
         Box::pin(async { Ok(None) })
     }
 
-    /// The INSERT of one row that fills these columns of a target, for people to read.
-    fn insert_sql(&self, target: &Target, columns: &[usize]) -> String {
-        let _shape = (target, columns);
-        String::new()
+    /// What is sent for one unit that is new, from BEGIN to COMMIT, for people to read: `rows` are
+    /// its rows, each by its target's place in the plan and the columns that it fills.
+    fn transaction_sql(&self, plan: &WritePlan, rows: &[(usize, Vec<usize>)]) -> Vec<String> {
+        let _shape = (plan, rows);
+        Vec::new()
     }
 
     /// A table's name, quoted as SQL.

@@ -16,6 +16,7 @@ mod main_job;
 mod places;
 mod random_values;
 mod smoke;
+mod tls;
 mod values;
 mod verdicts;
 mod versions;

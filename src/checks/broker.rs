@@ -1,5 +1,7 @@
 //! The broker's side of a pipeline.
 
+use std::time::Duration;
+
 use super::{Finding, Level};
 use crate::config;
 use crate::error::Failure;
@@ -8,6 +10,9 @@ use crate::rabbitmq::{BrokerVersion, Connection, Management, Publishing, QueueFa
 
 /// The oldest version that was tried.
 const OLDEST: BrokerVersion = BrokerVersion { major: 3, minor: 10 };
+
+/// From here on a queue's own consumer timeout means something; before, it is taken and ignored.
+const QUEUES_OWN_TIMEOUT: BrokerVersion = BrokerVersion { major: 3, minor: 12 };
 
 /// The delivery limit of quorum queues that state none, from 4.0 on.
 const DEFAULT_LIMIT: i64 = 20;
@@ -56,8 +61,15 @@ fn not_connected(failure: &Failure, rabbitmq: &Rabbitmq) -> Finding {
             finding.at(Level::Wrong).todo("check ca_file, and the name in the URL against the certificate's")
         }
         "not_amqp" => finding.at(Level::Wrong),
-        _ => finding.todo("is it running, and is that its address?"),
+        _ => finding.todo("is it running, and is that its address? The worker waits for it"),
     }
+}
+
+/// The node's own timeout, which only the node tells.
+fn node_timeout(text: String) -> Finding {
+    Finding::unknown("consumer timeout", text)
+        .todo("state it in consumer_timeout if it differs")
+        .mend("rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'")
 }
 
 fn connected(connection: &Connection, rabbitmq: &Rabbitmq) -> Vec<Finding> {
@@ -248,7 +260,7 @@ impl Look<'_> {
         }
         let assumed = crate::config::show_duration(self.broker.consumer_timeout);
         let text = format!("{why}; taken for {assumed}, as consumer_timeout says");
-        self.add(Finding::unknown("consumer timeout", text));
+        self.add(node_timeout(text));
     }
 
     async fn managed(&mut self, management: &Management, there: bool) {
@@ -271,6 +283,10 @@ impl Look<'_> {
             });
         };
         self.kind(&facts);
+        if let Ok(Some(theirs)) = management.clock().await {
+            let why = "times to live run by the broker's clock, and its log can't be compared with ours";
+            self.add(super::clock("the broker's", theirs, why));
+        }
         self.limits(&facts, management).await;
         self.lifetimes(&facts);
         self.timeout(&facts);
@@ -366,22 +382,26 @@ impl Look<'_> {
 
     fn timeout(&mut self, facts: &QueueFacts) {
         let hold = self.pipeline.retry.hold;
-        let assumed = crate::config::show_duration(self.broker.consumer_timeout);
-        let finding = match facts.consumer_timeout {
-            Some(millis) if u128::try_from(millis).is_ok_and(|millis| millis <= hold.as_millis()) => {
-                let text = format!(
-                    "{millis} ms on this queue, and retry.hold is {} ms: the broker is faster",
-                    hold.as_millis()
-                );
-                Finding::wrong("consumer timeout", text).todo("lower retry.hold below it")
+        let shown = crate::config::show_duration;
+        let assumed = shown(self.broker.consumer_timeout);
+        let own = facts.consumer_timeout.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis);
+        let heeded = self.connection.version() >= Some(QUEUES_OWN_TIMEOUT);
+        let finding = match own {
+            Some(own) if heeded && own <= hold => {
+                let text = format!("{} on this queue, and retry.hold is {}", shown(own), shown(hold));
+                Finding::wrong("consumer timeout", text)
+                    .todo("lower retry.hold below it: the broker would take the messages back first")
             }
-            Some(millis) => Finding::ok("consumer timeout", format!("{millis} ms on this queue, above retry.hold")),
-            None => Finding::unknown(
-                "consumer timeout",
-                format!("not known (no API tells the node's); taken for {assumed}"),
-            )
-            .todo("state it in consumer_timeout if it differs")
-            .mend("rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'"),
+            Some(own) if heeded => {
+                let text = format!("{} on this queue, above retry.hold ({})", shown(own), shown(hold));
+                Finding::ok("consumer timeout", text)
+            }
+            Some(own) => node_timeout(format!(
+                "not known (the queue says {}, which RabbitMQ heeds from {QUEUES_OWN_TIMEOUT} on; no API tells the \
+                 node's); taken for {assumed}",
+                shown(own)
+            )),
+            None => node_timeout(format!("not known (no API tells the node's); taken for {assumed}")),
         };
         self.add(finding);
     }

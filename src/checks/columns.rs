@@ -80,15 +80,6 @@ pub(super) fn fit(
             None => Finding::warning("columns", format!("{text}; triggers can't be seen by this login")).todo(todo),
         });
     }
-    let denied: Vec<&str> = filled
-        .iter()
-        .filter(|column| access.refused_columns.contains(&column.name))
-        .map(|column| column.name.as_str())
-        .collect();
-    if !denied.is_empty() {
-        let text = format!("this login may not fill {}", denied.join(", "));
-        findings.push(Finding::wrong("privileges", text));
-    }
     if findings.is_empty() {
         findings.push(Finding::ok("columns", told(table, &filled)));
     }

@@ -1,16 +1,13 @@
 //! The database's side of a pipeline.
 
-use super::{Finding, columns};
-use crate::catalogue::Table;
+use super::{Finding, Level, clock, columns};
+use crate::catalogue::{Table, TableName};
 use crate::config::{self, Deduplicate};
 use crate::error::{ErrorClass, Failure};
 use crate::guarantee::Gap;
 use crate::mapping::{Plan, Problem};
 use crate::plan::{Deduplication, Ledger};
 use crate::sink::{Access, Database, LedgerIdentity, Opening, Session, Survey};
-
-/// Clocks that differ by more make `ledger_keep` and the times of dead letters mislead.
-const CLOCKS_APART: i64 = 30_000_000;
 
 const POOL_SESSIONS: &str = "let it pool sessions (PgBouncer: pool_mode = session), since timeouts, SET ROLE and \
                              prepared statements belong to a session";
@@ -68,7 +65,7 @@ pub(super) async fn look(
         if matches!(failure.code.as_ref(), "42P05" | "26000") {
             failure.message = format!("its sessions are shared by a pooler: {POOL_SESSIONS}").into();
         }
-        look.side.findings.push(Finding::of("database", &failure));
+        look.side.findings.push(read_only(Finding::of("database", &failure), &failure));
     }
     session.close().await;
     look.side
@@ -84,7 +81,20 @@ fn not_connected(failure: &Failure, config: &config::Database) -> Finding {
         (ErrorClass::SinkMisconfigured, "no_such_file") => {
             finding.todo("make the file with its table: sqlite3 FILE < table.sql (`rabbit-sink init --ddl` writes one)")
         }
-        (_, "25006") => finding.todo("name the primary in the URL; the worker holds until it can write"),
+        (_, "io" | "connect_timeout") => {
+            finding.todo("is it running, and is that its address? The worker waits for it")
+        }
+        _ => read_only(finding, failure),
+    }
+}
+
+/// It answers, so that it isn't out of reach: the config names the wrong server, or somebody has
+/// stopped all writers. The worker holds, as a failover may end it.
+fn read_only(finding: Finding, failure: &Failure) -> Finding {
+    match failure.code.as_ref() {
+        "25006" | "1290" | "1836" | "1792" => finding
+            .at(Level::Wrong)
+            .todo("name the primary in the URL, or let the server take writes; the worker holds until it can write"),
         _ => finding,
     }
 }
@@ -101,8 +111,22 @@ struct Look<'a> {
 impl Look<'_> {
     async fn through(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
         // First: with its statements mixed up by a pooler, a session can't say anything else.
-        if let Some(between) = self.database.between().await.unwrap_or_default() {
-            self.add(Finding::warning("pooler", between).todo(POOL_SESSIONS));
+        if let Some(pooler) = self.database.between().await.unwrap_or_default() {
+            // What others set for themselves (synchronous_commit = off) would hold for us, and ours for them.
+            self.add(
+                match pooler.shared {
+                    true => Finding::wrong(
+                        "pooler",
+                        "a pooler such as PgBouncer hands one connection of the server to several sessions \
+                     (pool_mode = transaction)",
+                    ),
+                    false => Finding::warning("pooler", "a pooler such as PgBouncer stands in between"),
+                }
+                .todo(POOL_SESSIONS),
+            );
+            if pooler.shared {
+                return Ok(());
+            }
         }
         let survey = session.survey().await?;
         self.server(&survey);
@@ -172,10 +196,17 @@ impl Look<'_> {
                 let schema = self.pipeline.table.schema.as_deref().unwrap_or_default();
                 Some(format!("GRANT USAGE ON SCHEMA \"{schema}\" TO {login};"))
             }
-            "42501" | "1142" | "1143" => Some(format!("GRANT INSERT ON {table} TO {login};")),
+            "42501" | "1142" | "1143" => Some(self.grant(&["INSERT"], "", &self.pipeline.table)),
             "engine" => Some(format!("ALTER TABLE {table} ENGINE = InnoDB;")),
             _ => None,
         }
+    }
+
+    /// `columns`: nothing, or a list of columns in brackets.
+    fn grant(&self, privileges: &[&str], columns: &str, table: &TableName) -> String {
+        let login = if self.login.is_empty() { "…" } else { &self.login };
+        let named: Vec<String> = privileges.iter().map(|privilege| format!("{privilege}{columns}")).collect();
+        format!("GRANT {} ON {} TO {login};", named.join(", "), self.database.quote(table))
     }
 
     fn server(&mut self, survey: &Survey) {
@@ -192,14 +223,8 @@ impl Look<'_> {
         if let Some(outdated) = &survey.outdated {
             self.add(Finding::warning("version", outdated).todo("docs/compatibility.md lists what was tried"));
         }
-        if let Some(clock) = survey.clock {
-            let apart = clock - jiff::Timestamp::now().as_microsecond();
-            self.add(if apart.abs() > CLOCKS_APART {
-                let text = format!("the server's clock and ours are {} s apart", apart.abs() / 1_000_000);
-                Finding::warning("clock", text).todo("set both by NTP: the ledger is pruned by the server's clock")
-            } else {
-                Finding::ok("clock", "the server's clock is ours")
-            });
+        if let Some(theirs) = survey.clock {
+            self.add(clock("the database's", theirs, "the ledger is pruned by the database's clock"));
         }
     }
 
@@ -236,6 +261,18 @@ impl Look<'_> {
                 self.unmade_ledger(&access);
                 Ok(None)
             }
+            Err(failure) if matches!(failure.code.as_ref(), "42501" | "1142") && self.purpose == Purpose::Look => {
+                let access = session.access(&self.pipeline.table, name).await?;
+                if access.ledger_lacks.is_empty() {
+                    return self.side(Err(failure), "ledger");
+                }
+                for lacking in &access.ledger_lacks {
+                    let text = format!("this login may not {} {}", lacking.privileges.join(", "), lacking.table);
+                    let grant = self.grant(&lacking.privileges, "", &lacking.table);
+                    self.add(Finding::wrong("privileges", text).todo("the ledger needs them").mend(grant));
+                }
+                Ok(None)
+            }
             Err(failure) => self.side(Err(failure), "ledger"),
         }
     }
@@ -246,9 +283,18 @@ impl Look<'_> {
         let later = format!("{name} has nothing of this pipeline yet");
         self.add(match access.may_create_ledger {
             Some(true) => Finding::ok("ledger", format!("{later}; the worker makes what is missing at its start")),
-            Some(false) => Finding::warning("ledger", format!("{later}, and this login may not create tables"))
-                .todo("if the tables aren't there, let somebody run this and grant SELECT, INSERT, UPDATE and DELETE on both")
-                .mend(ddl.trim_end()),
+            _ if access.ledger_there => Finding::ok("ledger", format!("{later}; the worker begins it at its start")),
+            Some(false) => {
+                let text = format!("{name} isn't there, or can't be seen, and this login may not create tables");
+                let marker = TableName { schema: name.schema.clone(), name: format!("{}_pipelines", name.name) };
+                let grants = [(name, &["SELECT", "INSERT", "DELETE"]), (&marker, &["SELECT", "INSERT", "UPDATE"])]
+                    .map(|(table, privileges)| self.grant(privileges, "", table));
+                Finding::wrong("ledger", text).todo("let somebody run this").mend(format!(
+                    "{}\n{}",
+                    ddl.trim_end(),
+                    grants.join("\n")
+                ))
+            }
             None => Finding::unknown("ledger", format!("{later}; not known whether this login may create tables"))
                 .todo("if it may not: `rabbit-sink init --ledger` prints the DDL"),
         });
@@ -279,16 +325,39 @@ impl Look<'_> {
             }
             Ok(plan) => {
                 let mut found = columns::fit(self.pipeline, table, &plan, &access, self.config.kind);
-                let grant = self.mend(&Failure::new(ErrorClass::SinkMisconfigured, "42501", ""));
-                for finding in found.iter_mut().filter(|finding| finding.check == "privileges") {
-                    finding.mend.clone_from(&grant);
-                }
+                let filled = plan.write.targets.iter().flat_map(|target| &target.columns);
+                let filled: Vec<&str> = filled.map(|column| column.name.as_str()).collect();
+                found.extend(self.refused(&access, &filled));
                 let fits = !found.iter().any(Finding::stops);
                 self.side.findings.extend(found);
                 self.side.plan = Some(plan);
                 Ok(may_insert && fits)
             }
         }
+    }
+
+    /// What of the table this login may not touch, with the GRANT for it.
+    fn refused(&self, access: &Access, filled: &[&str]) -> Vec<Finding> {
+        let mut found = Vec::new();
+        let refused: Vec<&str> =
+            filled.iter().copied().filter(|name| access.refused_columns.iter().any(|other| other == name)).collect();
+        let one = |name: &str| self.database.quote(&TableName { schema: None, name: name.to_owned() });
+        if refused.len() == filled.len() && !refused.is_empty() {
+            // `check_privileges` has said so.
+        } else if !refused.is_empty() {
+            let text = format!("this login may not fill {}", refused.join(", "));
+            let columns = refused.iter().map(|name| one(name)).collect::<Vec<_>>().join(", ");
+            let grant = self.grant(&["INSERT"], &format!(" ({columns})"), &self.pipeline.table);
+            found.push(Finding::wrong("privileges", text).todo("grant it").mend(grant));
+        }
+        if let Deduplicate::Column(key) = &self.pipeline.deduplicate
+            && access.unreadable_columns.contains(key)
+        {
+            let text = format!("this login may not read {key}, by which repeats are recognised");
+            let grant = self.grant(&["SELECT"], &format!(" ({})", one(key)), &self.pipeline.table);
+            found.push(Finding::wrong("privileges", text).todo("grant it").mend(grant));
+        }
+        found
     }
 
     /// The columns don't depend on the ledger: where it isn't open, another stands in for it.
@@ -318,7 +387,19 @@ impl Look<'_> {
             write.deduplication = Deduplication::None;
         }
         self.side.plan = Some(plan);
-        if self.side(session.probe_write(&write).await, "privileges")?.is_some() {
+        let probed = match session.probe_write(&write).await {
+            // A column that must be filled and that the catalogue doesn't show.
+            Err(failure) if failure.code == "1364" => {
+                let failure = Failure { class: ErrorClass::SinkMisconfigured, ..failure };
+                let todo =
+                    "MySQL hides the columns that a login has no privilege on: is there one that must be filled?";
+                let grant = self.grant(&["SELECT", "INSERT"], "", &self.pipeline.table);
+                self.add(Finding::of("columns", &failure).todo(todo).mend(grant));
+                return Ok(());
+            }
+            probed => probed,
+        };
+        if self.side(probed, "privileges")?.is_some() {
             let on = if ledger_open { "the table and the ledger" } else { "the table" };
             self.add(Finding::ok("privileges", format!("this login may insert into {on} (tried, rolled back)")));
         }

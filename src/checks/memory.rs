@@ -71,7 +71,24 @@ fn limit_below(root: &Path, own: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Level;
     use super::*;
+
+    #[test]
+    fn the_worst_case_stands_beside_the_limit() {
+        let text = "[pipelines.orders]\nqueue = \"q\"\ntable = \"t\"\nprefetch = 2000\n";
+        let config = crate::config::load_str("t", text, &[]).unwrap();
+        for (limit, level, said) in [
+            (None, Level::Ok, "no limit of its own"),
+            (Some(1 << 30), Level::Ok, "the limit is 1024 MiB"),
+            (Some(64 << 20), Level::Warning, "the limit is 64 MiB"),
+        ] {
+            let found = memory(&config, limit);
+            assert!(found.level == level && found.text.contains(said), "{found:?}");
+            assert!(found.text.contains("at worst 144 MiB: orders 1 × (64 MiB unacked"), "{found:?}");
+            assert!(found.text.contains("prefetch × max_body alone would be 32000 MiB"), "{found:?}");
+        }
+    }
 
     #[test]
     fn the_lowest_limit_on_the_way_up_counts() {

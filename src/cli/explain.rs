@@ -5,16 +5,16 @@ mod told;
 use std::io::Read;
 
 use super::exit::{CliError, Exit};
-use super::output::{Out, complain};
-use super::source::next_message;
+use super::output::Out;
+use super::source::next_messages;
 use crate::catalogue::{Column, Kind, Table};
 use crate::checks::{self, Finding, Level, Purpose, Side};
 use crate::config::{self, Config, Deduplicate};
 use crate::error::Failure;
 use crate::mapping::Plan;
-use crate::message::{Delivery, Envelope, Outcome};
+use crate::message::{Cell, Delivery, Envelope, Outcome};
 use crate::nearest::no_such_pipeline;
-use crate::plan::{Deduplication, Ledger};
+use crate::plan::{Deduplication, Ledger, WritePlan};
 use crate::sample;
 use crate::sink::{self, Database};
 use told::Told;
@@ -55,14 +55,12 @@ pub(super) async fn execute(config: &Config, args: &Args, out: &mut Out) -> Resu
     let steps = plan.plan.steps(pipeline, &envelope);
     let mapped = plan.plan.map(Delivery { tag: 0, arrived: tokio::time::Instant::now(), envelope: envelope.clone() });
     let mut told =
-        Told { pipeline, envelope: &envelope, steps, table, note, sql: None, rejected: None, rehearsed: None };
+        Told { pipeline, envelope: &envelope, steps, table, note, sql: Vec::new(), rejected: None, rehearsed: None };
     match mapped {
         Err(refused) => told.rejected = Some(refused.1),
         Ok(unit) => {
-            if let (Some(target), Some(change)) = (plan.plan.write.targets.first(), unit.changes.first()) {
-                let absent = |at: &usize| !matches!(change.row.0.get(*at), Some(crate::message::Cell::Absent));
-                let filled: Vec<usize> = (0..change.row.0.len()).filter(absent).collect();
-                told.sql = plan.real.then(|| database.insert_sql(target, &filled)).filter(|sql| !sql.is_empty());
+            if plan.real {
+                told.sql = transaction(&*database, &plan.plan.write, &unit);
             }
             if args.write {
                 told.rehearsed = Some(rehearse(&*database, &plan, &unit).await?);
@@ -72,6 +70,17 @@ pub(super) async fn execute(config: &Config, args: &Args, out: &mut Out) -> Resu
     told.print(out);
     let rejected = told.rejected.is_some() || matches!(told.rehearsed, Some(Err(_) | Ok(Outcome::Rejected(_))));
     Ok(if rejected { Exit::Wrong } else { Exit::Done })
+}
+
+/// What would be sent for it, if its ID is new.
+fn transaction(database: &dyn Database, plan: &WritePlan, unit: &crate::message::Unit) -> Vec<String> {
+    let filled = |row: &crate::message::Row| {
+        let there = |(at, cell): (usize, &Cell)| (*cell != Cell::Absent).then_some(at);
+        row.0.iter().enumerate().filter_map(there).collect()
+    };
+    let rows: Vec<(usize, Vec<usize>)> =
+        unit.changes.iter().map(|change| (change.target, filled(&change.row))).collect();
+    database.transaction_sql(plan, &rows)
 }
 
 fn read(file: &str, body_only: bool) -> Result<Envelope, CliError> {
@@ -88,11 +97,8 @@ async fn from_queue(config: &Config, pipeline: &config::Pipeline) -> Result<Enve
     let Some(broker) = config.brokers.get(&pipeline.broker) else {
         return Err(CliError::usage(format!("there is no broker {:?}", pipeline.broker)));
     };
-    complain(&format!(
-        "taking the next message of queue {} and giving it back: that counts as one delivery of it",
-        pipeline.queue
-    ));
-    match next_message(broker, &pipeline.queue, &pipeline.name).await? {
+    let next = next_messages(broker, &pipeline.queue, &pipeline.name, 1).await?;
+    match next.into_iter().next() {
         Some(envelope) => Ok(envelope),
         None => Err(CliError::failed(format!("no message is ready in queue {}", pipeline.queue))),
     }

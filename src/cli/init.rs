@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::exit::{CliError, Exit};
 use super::output::{Out, complain};
-use super::source::next_message;
+use super::source::next_messages;
 use crate::catalogue::{Table, TableName};
 use crate::config::{self, Config};
 use crate::error::{ErrorClass, Failure};
@@ -19,16 +19,25 @@ use crate::message::Envelope;
 use crate::{sample, sink};
 
 #[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("from").args(["table", "sample", "from_queue", "ledger"]).required(true).multiple(true),
+    after_help = EXAMPLES
+)]
 pub(super) struct Args {
     /// The table to write to: its columns are looked up (not with --ddl, which makes it)
-    #[arg(long, required_unless_present_any = ["sample", "from_queue", "ledger"])]
+    #[arg(long)]
     table: Option<String>,
-    /// A sample message: its body, or JSON with `properties` or `headers` and `body`; may be given several times
+    /// A sample message: its body, or JSON with `properties` or `headers` and `body`; or a file with one such a line.
+    /// May be given several times
     #[arg(long, value_name = "FILE")]
     sample: Vec<PathBuf>,
-    /// Take this queue's next message as a sample and give it back, which costs it one delivery
+    /// Take this queue's next message (or --samples of them) as a sample and give it back, which costs it one delivery
     #[arg(long, value_name = "QUEUE")]
     from_queue: Option<String>,
+    /// How many messages --from-queue takes, holds together and gives back together
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=500),
+          requires = "from_queue")]
+    samples: u16,
     /// The queue to read [default: that of --from-queue, else the table's name]
     #[arg(long)]
     queue: Option<String>,
@@ -45,6 +54,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "URL")]
     rabbitmq: Option<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples, with --database URL and --rabbitmq URL where nothing else says them:
+  rabbit-sink init --table orders --from-queue orders > rabbit-sink.toml
+  rabbit-sink init --table orders --sample order.json > rabbit-sink.toml
+  rabbit-sink init --table orders --sample order.json --ddl     a CREATE TABLE for such messages";
 
 impl Args {
     /// It is about the config as it is, which must be complete.
@@ -103,14 +118,23 @@ pub(super) async fn execute(
         print(out, "ddl", &ddl);
         return Ok(Exit::Done);
     }
+    if args.table.is_some() {
+        connections.somewhere()?;
+    }
     let draft = match &args.table {
-        Some(_) => draft::for_table(&known, &described(&connections.database, &known.table).await?),
+        Some(_) => {
+            draft::for_table(&known, &described(&connections.database, &known.table).await?, &connections.database)?
+        }
         None => draft::for_samples(&known),
     };
     for remark in &draft.remarks {
         complain(remark);
     }
-    print(out, "config", &write::config(&draft, &known, &connections));
+    let config = write::config(&draft, &known, &connections);
+    for variable in write::passwords(&config) {
+        complain(&format!("the config takes a password from {variable}: set it before the next command"));
+    }
+    print(out, "config", &config);
     Ok(Exit::Done)
 }
 
@@ -126,19 +150,17 @@ async fn known(connections: &connections::Connections, args: &Args) -> Result<Kn
     for file in &args.sample {
         let bad = |error: String| CliError::usage(format!("{}: {error}", file.display()));
         let bytes = std::fs::read(file).map_err(|error| bad(error.to_string()))?;
-        samples.push(sample::envelope(&bytes, false).map_err(bad)?);
+        samples.extend(sample::envelopes(&bytes).map_err(bad)?);
     }
     if let Some(queue) = &args.from_queue {
-        complain(&format!(
-            "taking the next message of queue {queue} and giving it back: that counts as one delivery of it"
-        ));
-        match next_message(&connections.broker, queue, "init").await? {
-            Some(envelope) => samples.push(envelope),
-            None if args.table.is_some() || !samples.is_empty() => {
-                complain(&format!("no message is ready in queue {queue}: going on without"));
+        let taken = next_messages(&connections.broker, queue, "init", args.samples).await?;
+        if taken.is_empty() {
+            if args.table.is_none() && samples.is_empty() {
+                return Err(CliError::failed(format!("no message is ready in queue {queue}")));
             }
-            None => return Err(CliError::failed(format!("no message is ready in queue {queue}"))),
+            complain(&format!("no message is ready in queue {queue}: going on without"));
         }
+        samples.extend(taken);
     }
     let fields = infer::fields(&samples).map_err(CliError::usage)?;
     let queue = args.queue.clone().or_else(|| args.from_queue.clone());

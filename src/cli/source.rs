@@ -1,24 +1,37 @@
-//! The next message of a queue, for commands that look at it.
+//! The next messages of a queue, for commands that look at them.
 
 use super::exit::CliError;
+use super::output::complain;
 use crate::config::Broker;
 use crate::message::Envelope;
 use crate::rabbitmq::Rabbitmq;
 
-/// Takes the queue's next message and gives it back. A stream's first message is read instead,
-/// which costs nothing.
-pub(super) async fn next_message(broker: &Broker, queue: &str, name: &str) -> Result<Option<Envelope>, CliError> {
+/// Takes the queue's next messages, `count` at most, and gives them back together, having said what
+/// that costs. A stream's first messages are read instead, which costs nothing.
+pub(super) async fn next_messages(
+    broker: &Broker,
+    queue: &str,
+    name: &str,
+    count: u16,
+) -> Result<Vec<Envelope>, CliError> {
+    complain(&match count {
+        1 => format!("taking the next message of queue {queue} and giving it back: that counts as one delivery of it"),
+        _ => format!(
+            "taking the next {count} messages of queue {queue} and giving them back together: \
+             that counts as one delivery of each"
+        ),
+    });
     let rabbitmq = Rabbitmq::new(broker)?;
     let name = format!("{name}/look");
     let connection = rabbitmq.connect(&name).await?;
-    let looked = connection.look_at_next(queue).await;
+    let looked = connection.look_at_next(queue, count).await;
     connection.close().await;
     match looked {
-        Ok(envelope) => Ok(envelope),
+        Ok(envelopes) => Ok(envelopes),
         // What a stream answers to a get, and it closes the connection.
         Err(failure) if failure.code == "540" => {
             let connection = rabbitmq.connect(&name).await?;
-            let first = connection.look_at_stream(queue).await;
+            let first = connection.look_at_stream(queue, count).await;
             connection.close().await;
             Ok(first?)
         }

@@ -132,7 +132,11 @@ fn substitute_in(node: &mut Node, path: &str, environment: &[(String, String)], 
                     node.from_environment = from_environment;
                 }
                 Err(message) => {
-                    problems.add(node.at.clone(), path, message, Some("write `$$` for a plain `$`".to_owned()));
+                    let help = match message.ends_with("is not set") {
+                        true => "set it; a plain `$` is written `$$`",
+                        false => "write `$$` for a plain `$`",
+                    };
+                    problems.add(node.at.clone(), path, message, Some(help.to_owned()));
                 }
             }
         }

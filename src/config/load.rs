@@ -25,7 +25,8 @@ pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Config, Con
         problems.report(&name, "", None)
     };
     let bytes = std::fs::read(path).map_err(|error| {
-        let help = "name another file by --config or in RABBIT_SINK_CONFIG";
+        let help =
+            "name another file by --config or in RABBIT_SINK_CONFIG; `rabbit-sink init` prints one to start from";
         failed(format!("can't read the config file: {error}"), Some(help))
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {

@@ -98,7 +98,23 @@ impl Management {
         Ok(exchange.is_empty() || self.get(&["exchanges", vhost, exchange]).await?.is_some())
     }
 
+    /// The clock of the node that answers, in microseconds since 1970; `None` where it doesn't say.
+    /// HTTP knows whole seconds: it is taken for the middle of one.
+    ///
+    /// # Errors
+    /// As [`Management::queue`].
+    pub async fn clock(&self) -> Result<Option<i64>, Failure> {
+        let (_, date) = self.ask(&["whoami"]).await?;
+        let date = date.and_then(|date| jiff::fmt::rfc2822::parse(&date).ok());
+        Ok(date.map(|date| date.timestamp().as_microsecond() + 500_000))
+    }
+
     async fn get(&self, parts: &[&str]) -> Result<Option<Value>, Failure> {
+        Ok(self.ask(parts).await?.0)
+    }
+
+    /// What it answers, and the date on it.
+    async fn ask(&self, parts: &[&str]) -> Result<(Option<Value>, Option<String>), Failure> {
         let parts = parts.iter().map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
         let base = self.url.path().trim_end_matches('/');
         let base = base.strip_suffix("/api").unwrap_or(base);
@@ -107,14 +123,14 @@ impl Management {
             let message = format!("the management API at {}: {what}", self.place());
             Failure::new(ErrorClass::SourceLost, code, message)
         };
-        let (status, body) = match tokio::time::timeout(self.timeout, self.exchange(&path)).await {
+        let (status, date, body) = match tokio::time::timeout(self.timeout, self.exchange(&path)).await {
             Ok(answer) => answer.map_err(|error| fail("management", error))?,
             Err(_) => return Err(fail("management", format!("no answer in {:?}", self.timeout))),
         };
         match status {
-            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::NOT_FOUND => Ok((None, date)),
             StatusCode::OK => serde_json::from_slice(&body)
-                .map(Some)
+                .map(|answer| (Some(answer), date))
                 .map_err(|_| fail("management", "what it answers isn't JSON; is it RabbitMQ's?".to_owned())),
             StatusCode::UNAUTHORIZED => {
                 let tag = "401: it refuses the login, or the user lacks the tag `management`".to_owned();
@@ -124,7 +140,7 @@ impl Management {
         }
     }
 
-    async fn exchange(&self, path: &str) -> Result<(StatusCode, Bytes), String> {
+    async fn exchange(&self, path: &str) -> Result<(StatusCode, Option<String>, Bytes), String> {
         let text = |error: &dyn fmt::Display| error.to_string();
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = self.url.port_or_known_default().unwrap_or(15672);
@@ -154,8 +170,9 @@ impl Management {
         let answered = async {
             let response = sender.send_request(request).await.map_err(|error| text(&error))?;
             let status = response.status();
+            let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
             let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| text(&error))?;
-            Ok((status, body.to_bytes()))
+            Ok((status, date, body.to_bytes()))
         };
         tokio::pin!(answered);
         tokio::select! {

@@ -87,47 +87,54 @@ impl Connection {
         })
     }
 
-    /// The queue's next message, which is given back. That costs it one delivery, and its place
-    /// may change. A stream gives its first message, and nothing is spent.
+    /// The queue's next messages, `count` at most, which are held together and then given back
+    /// together. That costs each one delivery, and their places may change.
     ///
     /// # Errors
     /// Class `source_lost`: 404 missing, 403 no right to read, 405 a single active consumer has it,
     /// 540 a stream.
-    pub async fn look_at_next(&self, queue: &str) -> Result<Option<Envelope>, Failure> {
+    pub async fn look_at_next(&self, queue: &str, count: u16) -> Result<Vec<Envelope>, Failure> {
         let channel = self.channel(CLASS).await?;
         let name = short(queue, "the queue's name")?;
         let doing = format!("getting a message of queue \"{queue}\"");
-        let got = answer(CLASS, &doing, channel.basic_get(name, BasicGetOptions { no_ack: false })).await;
-        // A stream can't be asked so (540), and the broker closes the connection for it.
-        let Some(message) = got? else { return Ok(None) };
-        let tag = message.delivery.delivery_tag;
-        let envelope = convert::envelope(message.delivery);
-        let options = BasicNackOptions { multiple: false, requeue: true };
-        answer(CLASS, "giving the message back", channel.basic_nack(tag, options)).await?;
-        // Closing waits for the broker, which by then has it back.
+        let (mut envelopes, mut last) = (Vec::new(), None);
+        while envelopes.len() < usize::from(count) {
+            let get = channel.basic_get(name.clone(), BasicGetOptions { no_ack: false });
+            // A stream can't be asked so (540), and the broker closes the connection for it.
+            let Some(message) = answer(CLASS, &doing, get).await? else { break };
+            last = Some(message.delivery.delivery_tag);
+            envelopes.push(convert::envelope(message.delivery));
+        }
+        if let Some(tag) = last {
+            let options = BasicNackOptions { multiple: true, requeue: true };
+            answer(CLASS, "giving the messages back", channel.basic_nack(tag, options)).await?;
+        }
+        // Closing waits for the broker, which by then has them back.
         channel.close(200, "OK".into()).await.ok();
-        Ok(Some(envelope))
+        Ok(envelopes)
     }
 
-    /// The first message of a stream.
+    /// The first messages of a stream, `count` at most.
     ///
     /// # Errors
     /// Class `source_lost`.
-    pub async fn look_at_stream(&self, queue: &str) -> Result<Option<Envelope>, Failure> {
+    pub async fn look_at_stream(&self, queue: &str, count: u16) -> Result<Vec<Envelope>, Failure> {
         let channel = self.channel(CLASS).await?;
-        answer(CLASS, "asking for a prefetch", channel.basic_qos(1, BasicQosOptions::default())).await?;
+        answer(CLASS, "asking for a prefetch", channel.basic_qos(count, BasicQosOptions::default())).await?;
         let mut arguments = FieldTable::default();
         arguments.insert("x-stream-offset".into(), AMQPValue::LongString("first".into()));
         let name = short(queue, "the queue's name")?;
         let asked = channel.basic_consume(name, "".into(), BasicConsumeOptions::default(), arguments);
         let mut consumer = answer(CLASS, &format!("reading stream \"{queue}\""), asked).await?;
-        let next = tokio::time::timeout(STREAM_PATIENCE, consumer.next()).await;
-        let envelope = match next {
-            Ok(Some(Ok(delivery))) => Some(convert::envelope(delivery)),
-            Ok(Some(Err(_)) | None) | Err(_) => None,
-        };
+        let mut envelopes = Vec::new();
+        while envelopes.len() < usize::from(count) {
+            match tokio::time::timeout(STREAM_PATIENCE, consumer.next()).await {
+                Ok(Some(Ok(delivery))) => envelopes.push(convert::envelope(delivery)),
+                Ok(Some(Err(_)) | None) | Err(_) => break,
+            }
+        }
         channel.close(200, "OK".into()).await.ok();
-        Ok(envelope)
+        Ok(envelopes)
     }
 }
 

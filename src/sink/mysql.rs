@@ -13,7 +13,7 @@ use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Unit};
-use crate::plan::{Ledger, Target, WritePlan};
+use crate::plan::{Deduplication, Ledger, WritePlan};
 
 mod bind;
 mod classify;
@@ -61,8 +61,18 @@ impl Database for Mysql {
         ledger::ddl(table)
     }
 
-    fn insert_sql(&self, target: &Target, columns: &[usize]) -> String {
-        Insert::new(target, columns, quote_name, &quote(&target.table)).text(1)
+    fn transaction_sql(&self, plan: &WritePlan, rows: &[(usize, Vec<usize>)]) -> Vec<String> {
+        // MySQL lowers wait_timeout around it, MariaDB has a timeout of its own for that.
+        let mut all = unchanged::begin_texts("START TRANSACTION", plan);
+        if let Deduplication::Ledger(ledger) = &plan.deduplication {
+            all.push(write::entries_insert(ledger).text(1));
+        }
+        let targets = rows.iter().filter_map(|(nth, columns)| Some((plan.targets.get(*nth)?, columns)));
+        all.extend(
+            targets.map(|(target, columns)| Insert::new(target, columns, quote_name, &quote(&target.table)).text(1)),
+        );
+        all.push("COMMIT".to_owned());
+        all
     }
 
     fn quote(&self, table: &TableName) -> String {

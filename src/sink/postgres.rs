@@ -21,12 +21,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::Row;
 
-use super::{Access, Database, Entered, LedgerIdentity, Opening, Session, Survey};
+use super::{Access, Database, Entered, LedgerIdentity, Opening, Pooler, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Unit};
-use crate::plan::{Ledger, Target, WritePlan};
+use crate::plan::{Ledger, WritePlan};
 
 use classify::failure;
 use link::Link;
@@ -57,12 +57,12 @@ impl Database for Postgres {
         ledger::ddl(table)
     }
 
-    fn between(&self) -> BoxFuture<'_, Result<Option<String>, Failure>> {
+    fn between(&self) -> BoxFuture<'_, Result<Option<Pooler>, Failure>> {
         Box::pin(connect::between(&self.config))
     }
 
-    fn insert_sql(&self, target: &Target, columns: &[usize]) -> String {
-        statement::insert(target, columns)
+    fn transaction_sql(&self, plan: &WritePlan, rows: &[(usize, Vec<usize>)]) -> Vec<String> {
+        write::transaction_sql(plan, rows)
     }
 
     fn quote(&self, table: &TableName) -> String {

@@ -14,7 +14,7 @@ use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Unit};
-use crate::plan::{Ledger, Target, WritePlan};
+use crate::plan::{Deduplication, Ledger, WritePlan};
 
 mod bind;
 mod classify;
@@ -122,8 +122,20 @@ impl Database for Sqlite {
         })
     }
 
-    fn insert_sql(&self, target: &Target, columns: &[usize]) -> String {
-        Insert::new(target, columns, quote_name, &quote(&target.table)).text(1)
+    fn transaction_sql(&self, plan: &WritePlan, rows: &[(usize, Vec<usize>)]) -> Vec<String> {
+        let mut all = unchanged::begin_texts(plan);
+        if let Deduplication::Ledger(ledger) = &plan.deduplication {
+            all.push(write::entries_insert(ledger).text(1));
+        }
+        for (target, columns) in rows.iter().filter_map(|(nth, columns)| Some((plan.targets.get(*nth)?, columns))) {
+            let table = quote(&target.table);
+            all.push(match columns.is_empty() {
+                true => format!("INSERT INTO {table} DEFAULT VALUES"),
+                false => Insert::new(target, columns, quote_name, &table).text(1),
+            });
+        }
+        all.push("COMMIT".to_owned());
+        all
     }
 
     fn quote(&self, table: &TableName) -> String {
@@ -227,7 +239,7 @@ impl Session for SqliteSession {
 
     // Whoever may write to the file may do everything, and triggers can't fill columns.
     fn access<'a>(&'a mut self, _: &'a TableName, _: &'a TableName) -> BoxFuture<'a, Result<Access, Failure>> {
-        let access = Access { refused_columns: Vec::new(), triggers: Some(false), may_create_ledger: Some(true) };
+        let access = Access { triggers: Some(false), may_create_ledger: Some(true), ..Access::default() };
         Box::pin(async { Ok(access) })
     }
 

@@ -123,6 +123,26 @@ async fn what_is_no_case_ends_with_2() {
     }
 }
 
+/// Enums and domains of the users' own, by what they stand for.
+#[tokio::test]
+async fn types_of_ones_own_are_judged_by_what_they_stand_for() {
+    let config = "[database]\nurl = \"postgres://u@nowhere.invalid/d\"\n[pipelines.orders]\nqueue = \"q\"\n\
+                  table = \"orders\"\ndeduplicate = \"none\"\n";
+    let columns = "[types]\nOrder_State = \"enum('open', 'paid')\"\nemail = \"varchar(5)\"\n\
+                   [columns]\nstate = \"order_state NOT NULL\"\nemail = \"email\"\n";
+    let cases = "[[case]]\nname = \"fits\"\nbody = { state = \"paid\", email = \"a@b.c\" }\nrow = { state = \"paid\", email = \"a@b.c\" }\n\
+                 [[case]]\nname = \"no label\"\nbody = { state = \"lost\" }\nrejected = { class = \"mapping\", column = \"state\" }\n\
+                 [[case]]\nname = \"too long\"\nbody = { state = \"open\", email = \"a@b.cd\" }\nrejected = { code = \"too_long\" }\n";
+    run(config, &format!("{columns}{cases}"), &[]).await.expect(0);
+    let unknown = columns.replace("Order_State", "other");
+    let exit = run(config, &format!("{unknown}{cases}"), &[]).await.expect(2);
+    assert!(
+        exit.stderr.contains("the type \"order_state\" isn't known here") && exit.stderr.contains("[types]"),
+        "{}",
+        exit.stderr
+    );
+}
+
 /// The page's own example does what it says.
 #[tokio::test]
 async fn the_documented_cases_pass() {

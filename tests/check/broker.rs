@@ -65,6 +65,8 @@ async fn slow_the_management_api_tells_what_amqp_does_not() {
     assert_eq!(about(&found, "queue type"), ["ok: quorum, durable"], "{found:#?}");
     assert_eq!(about(&found, "policies"), ["ok: none applies"]);
     assert!(about(&found, "consumer timeout")[0].starts_with("unknown: not known"), "{found:#?}");
+    assert!(mend(&found, "consumer timeout").starts_with("rabbitmqctl eval "), "{found:#?}");
+    queues_own_timeouts(&node, &broker, &with).await;
     // A limit without anywhere to go loses messages: a warning, and wrong where exactly once is demanded.
     let mut arguments = FieldTable::default();
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(3));
@@ -106,4 +108,22 @@ async fn slow_the_management_api_tells_what_amqp_does_not() {
         exit.stdout
     );
     assert!(!exit.stdout.contains("geheim"), "{}", exit.stdout);
+}
+
+/// A queue's own timeout is compared with `hold` where the broker heeds it, and isn't believed where it doesn't.
+async fn queues_own_timeouts(node: &Rabbitmq, broker: &Broker, with: &impl Fn(&str, &str) -> String) {
+    let version = node.version();
+    let mut numbers = version.trim_start_matches("RabbitMQ ").split('.').map(|part| part.parse::<u32>().unwrap());
+    let heeded = (numbers.next().unwrap(), numbers.next().unwrap()) >= (3, 12);
+    for (queue, millis, heeded_says) in [
+        ("short", 60_000, "wrong: 1m on this queue, and retry.hold is 10m"),
+        ("long", 7_200_000, "ok: 2h on this queue, above retry.hold (10m)"),
+    ] {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-consumer-timeout".into(), AMQPValue::LongInt(millis));
+        broker.declare_with(queue, Kind::Quorum, arguments).await;
+        let said = about(&lines(&with(queue, "")).await, "consumer timeout").join("\n");
+        let expected = if heeded { heeded_says } else { "which RabbitMQ heeds from 3.12 on; no API tells the node's" };
+        assert!(said.contains(expected), "{version}: {said}");
+    }
 }

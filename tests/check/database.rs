@@ -58,21 +58,13 @@ async fn a_missing_privilege_is_named_and_its_grant_helps() {
         let ledger = config.replace("deduplicate = \"none\"", "");
         let lines = lines(&ledger).await;
         assert!(
-            about(&lines, "ledger").join("\n").contains("this login may not create tables"),
+            about(&lines, "ledger").join("\n").contains(
+                "wrong: rabbit_sink_ledger isn't there, or can't be seen, and this login may not create tables"
+            ),
             "{server:?} {lines:#?}"
         );
-        let ddl = mend(&lines, "ledger");
-        database.execute(&ddl).await;
-        let all = match server {
-            Server::Postgres => format!(
-                "GRANT SELECT, INSERT, UPDATE, DELETE ON rabbit_sink_ledger, rabbit_sink_ledger_pipelines TO {user}"
-            ),
-            _ => format!(
-                "GRANT SELECT, INSERT, UPDATE, DELETE ON rabbit_sink_ledger TO {user}; \
-                 GRANT SELECT, INSERT, UPDATE, DELETE ON rabbit_sink_ledger_pipelines TO {user}"
-            ),
-        };
-        database.execute(&all).await;
+        // The tables and the grants, as they stand there.
+        database.execute(&mend(&lines, "ledger")).await;
         Worker::until_empty(&ledger).await.expect(0);
         check(&ledger).await.expect(0);
         broker.delete(&queue).await;
@@ -160,7 +152,7 @@ async fn generated_columns_other_ledgers_and_read_only_servers_are_told() {
     let exit = check(&other).await.expect(4);
     assert!(exit.stdout.contains("--adopt"), "{}", exit.stdout);
     let read_only = good.replace("[admin]", "on_connect = [\"SET default_transaction_read_only = on\"]\n[admin]");
-    let exit = check(&read_only).await.expect(3);
+    let exit = check(&read_only).await.expect(4);
     assert!(
         exit.stdout.contains("nothing can be written") && exit.stdout.contains("→ name the primary"),
         "{}",
@@ -179,4 +171,69 @@ async fn a_missing_sqlite_file_is_not_made() {
     let exit = check(&config(&shared_amqp_url(), &url, "nowhere", "")).await.expect(4);
     assert!(exit.stdout.contains("there is no file"), "{}", exit.stdout);
     assert!(!file.exists());
+}
+
+/// Each privilege that the worker needs, taken away alone: it is named, and the GRANT that stands there gives it back.
+#[tokio::test]
+async fn each_missing_privilege_is_named_with_its_grant() {
+    for server in [Server::Postgres, Server::Mysql] {
+        let (database, user, broker, queue) = with_login(server).await;
+        let by_ledger = config(&shared_amqp_url(), &as_login(&database.url, &user), &queue, "");
+        let by_column = config(
+            &shared_amqp_url(),
+            &as_login(&database.url, &user),
+            &queue,
+            "deduplicate = \"column:id\"\nmessage_id = [\"/id\"]",
+        );
+        let (ledger, marker) = ("rabbit_sink_ledger", "rabbit_sink_ledger_pipelines");
+        // The worker's own start makes the ledger and the marker, by the server's own login.
+        Worker::until_empty(&config(&shared_amqp_url(), &database.url, &queue, "")).await.expect(0);
+        let cases = [
+            (&by_ledger, "orders", "INSERT", "this login may not insert into"),
+            (&by_ledger, ledger, "SELECT", "this login may not SELECT rabbit_sink_ledger"),
+            (&by_ledger, ledger, "INSERT", "this login may not INSERT rabbit_sink_ledger"),
+            (&by_ledger, ledger, "DELETE", "this login may not DELETE rabbit_sink_ledger"),
+            (&by_ledger, ledger, "INSERT, DELETE", "this login may not INSERT, DELETE rabbit_sink_ledger"),
+            (&by_ledger, marker, "SELECT", "this login may not SELECT rabbit_sink_ledger_pipelines"),
+            (&by_ledger, marker, "INSERT", "this login may not INSERT rabbit_sink_ledger_pipelines"),
+            (&by_column, "orders", "SELECT", "this login may not read id, by which repeats are recognised"),
+        ];
+        let all = [("orders", "SELECT, INSERT"), (ledger, "SELECT, INSERT, DELETE"), (marker, "SELECT, INSERT")];
+        for (table, privileges) in all {
+            database.execute(&format!("GRANT {privileges} ON {table} TO {user}")).await;
+        }
+        for (config, table, lacking, said) in cases {
+            check(config).await.expect(0);
+            database.execute(&format!("REVOKE {lacking} ON {table} FROM {user}")).await;
+            check(config).await.expect(4);
+            let found = lines(config).await;
+            let told = about(&found, "privileges").join("\n");
+            assert!(told.contains(&format!("wrong: {said}")), "{server:?} {table} {lacking}: {found:#?}");
+            let summary = Worker::until_empty(config).await.expect(4).summary();
+            assert_eq!(summary.state, "paused", "{server:?} {table} {lacking}: {summary:?}");
+            let grant = mend(&found, "privileges");
+            assert!(grant.starts_with(&format!("GRANT {}", lacking.split(',').next().unwrap())), "{grant}");
+            database.execute(&grant).await;
+        }
+        // Columns of their own: only some of what is filled. MySQL doesn't even show the others.
+        database.execute(&format!("REVOKE INSERT ON orders FROM {user}")).await;
+        database.execute(&format!("GRANT INSERT (id, note) ON orders TO {user}")).await;
+        if server == Server::Mysql {
+            let found = lines(&by_ledger).await;
+            assert!(about(&found, "columns").join("\n").contains("wrong: a column that takes no NULL"), "{found:#?}");
+            assert!(mend(&found, "columns").starts_with("GRANT SELECT, INSERT ON "), "{found:#?}");
+            let summary = Worker::until_empty(&by_ledger).await.expect(4).summary();
+            assert_eq!(summary.state, "paused", "{summary:?}");
+            database.execute(&format!("GRANT SELECT ON orders TO {user}")).await;
+        }
+        let found = lines(&by_ledger).await;
+        assert_eq!(about(&found, "privileges"), ["wrong: this login may not fill price"], "{server:?} {found:#?}");
+        database.execute(&mend(&found, "privileges")).await;
+        check(&by_ledger).await.expect(0);
+        broker.publish(&queue, [Message::json("a", "{\"id\":\"a\",\"price\":1}")]).await;
+        let summary = Worker::until_empty(&by_ledger).await.expect(0).summary();
+        assert_eq!(summary.written, 1, "{server:?}: with these privileges the worker works: {summary:?}");
+        broker.delete(&queue).await;
+        broker.delete(&format!("{queue}.dead")).await;
+    }
 }

@@ -3,6 +3,7 @@
 
 mod broker;
 mod database;
+mod servers;
 
 use serde_json::Value;
 
@@ -117,7 +118,9 @@ async fn all_findings_of_all_pipelines_come_in_one_run() {
          [pipelines.second]\nqueue = \"{queue}.missing\"\ntable = \"missing\"\n\
          [pipelines.third]\nqueue = \"{queue}.3\"\ntable = \"orders\"\n[pipelines.third.columns]\nid = \"/id\"\n\
          [pipelines.fourth]\nqueue = \"{queue}.4\"\ntable = \"orders\"\n[pipelines.fourth.columns]\nid = \"/id\"\n\
-         price = \"body\"\n"
+         price = \"body\"\n\
+         [pipelines.typo]\nqueue = \"{queue}.5\"\ntable = \"orders\"\n[pipelines.typo.columns]\nid = \"/id\"\n\
+         prise = \"/price\"\n"
     );
     let config = config(&shared_amqp_url(), &database.url, &queue, &more);
     check(&config).await.expect(4);
@@ -127,11 +130,12 @@ async fn all_findings_of_all_pipelines_come_in_one_run() {
         about(&those, check).join("\n")
     };
     assert!(of("orders", "columns").starts_with("wrong: column nowhere is not in table orders"), "{lines:#?}");
+    assert!(of("typo", "columns").contains("did you mean \"price\"?"), "{lines:#?}");
     assert!(of("second", "table").starts_with("wrong: table missing is not there"), "{lines:#?}");
     assert!(of("second", "queue").starts_with(&format!("wrong: {queue}.missing is missing")), "{lines:#?}");
     assert!(of("third", "columns").starts_with("wrong: column price is NOT NULL, has no default"), "{lines:#?}");
     assert!(of("fourth", "columns").contains("column price (numeric(10,2)) can never take body"), "{lines:#?}");
-    assert_eq!(lines.iter().filter(|line| line["check"] == "guarantee").count(), 4, "{lines:#?}");
+    assert_eq!(lines.iter().filter(|line| line["check"] == "guarantee").count(), 5, "{lines:#?}");
     // The SQL that it names, run as it stands, takes its finding away.
     database.execute(&mend(&lines, "columns")).await;
     let lines = self::lines(&config).await;
@@ -154,6 +158,18 @@ async fn what_does_not_answer_is_3_and_a_bad_config_2() {
     let exit = check(&config(&amqp, &database.url, "q", "")).await.expect(3);
     assert!(exit.stdout.contains("✗ broker: ") && exit.stdout.contains("→ is it running"), "{}", exit.stdout);
     assert!(exit.stdout.contains("✓ table: orders"), "the database was looked at all the same: {}", exit.stdout);
+    for scheme in ["postgres", "mysql"] {
+        for (place, said) in [
+            (nobody.as_str(), "can't be connected to: Connection refused"),
+            ("nowhere.invalid", "can't be connected to: failed to lookup address information"),
+        ] {
+            let url = format!("{scheme}://u:geheim@{place}/d");
+            let exit = check(&config(&amqp, &url, "q", "")).await.expect(3);
+            let host = place.split(':').next().unwrap();
+            assert!(exit.stdout.contains(&format!(" at {host}:")) && exit.stdout.contains(said), "{}", exit.stdout);
+            assert!(!exit.stdout.contains("geheim"), "{}", exit.stdout);
+        }
+    }
     let away = format!("postgres://u:geheim@{nobody}/d");
     let exit = check(&config(&shared_amqp_url(), &away, "nowhere", "")).await.expect(4);
     assert!(exit.stdout.contains("✗ database: ") && exit.stdout.contains("✗ queue: nowhere is missing"));

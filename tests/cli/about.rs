@@ -71,7 +71,7 @@ fn completions_complete() {
     assert_says(&bare(&["completions", "bahs"]).output().unwrap(), 2, &["'bahs'", "bash"]);
     let complete = |words: &str, last: usize| {
         let script = format!(
-            "{}\nCOMP_WORDS=({words})\nCOMP_CWORD={last}\n_rabbit__sink rabbit-sink \"${{COMP_WORDS[{last}]}}\" x\n\
+            "{}\nCOMP_WORDS=({words})\nCOMP_CWORD={last}\n_rabbit_sink_or_pipelines rabbit-sink \"${{COMP_WORDS[{last}]}}\" x\n\
              echo \"${{COMPREPLY[@]}}\"",
             said(&["completions", "bash"])
         );
@@ -81,6 +81,27 @@ fn completions_complete() {
     };
     assert_eq!(complete("rabbit-sink resu", 1), "resume");
     assert_eq!(complete("rabbit-sink run --until", 2), "--until-empty");
+    // Pipelines' names, out of the config that is named, as far as it can be read.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    std::fs::write(&file, "[pipelines.orders]\nunknown = 1\n[pipelines.customers]\n").unwrap();
+    let (program, file) = (env!("CARGO_BIN_EXE_rabbit-sink"), file.display());
+    for (words, last, completed) in [
+        (format!("{program} --config {file} explain or"), 4, "orders"),
+        (format!("{program} dlq list --config {file} ''"), 5, "customers orders"),
+        ("rabbit-sink explain orders --wri".to_owned(), 3, "--write"),
+        (format!("{program} --config /nowhere explain or"), 4, ""),
+    ] {
+        assert_eq!(complete(&words, last), completed, "{words}");
+    }
+    let zsh = said(&["completions", "zsh"]);
+    assert!(
+        zsh.starts_with("#compdef rabbit-sink\n") && !zsh.contains("':pipeline -- The pipeline:_default'"),
+        "{zsh}"
+    );
+    assert!(zsh.contains("':pipeline -- The pipeline:_rabbit_sink_pipelines'"), "{zsh}");
+    let fish = said(&["completions", "fish"]);
+    assert!(fish.contains("__fish_seen_subcommand_from dlq; and __fish_seen_subcommand_from replay\""), "{fish}");
 }
 
 #[test]

@@ -61,10 +61,32 @@ async fn every_step_of_a_good_message_is_told_and_nothing_written() {
         assert_eq!(database.count("orders").await, 0, "{server:?}");
         let (_, told) = told(&config, GOOD, &[]).await;
         assert_eq!(told["message_id"], "a-1");
+        let sql: Vec<&str> = told["sql"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+        assert!(sql[0].starts_with("BEGIN") || sql[0] == "START TRANSACTION", "{server:?} {sql:#?}");
+        let place = |text: &str| sql.iter().position(|line| line.contains(text) && !line.contains("WHERE FALSE"));
+        let (ledger, row) =
+            (place("rabbit_sink_ledger").unwrap(), place("INSERT INTO").unwrap().max(place("price").unwrap()));
+        assert!(ledger < row && sql.last().unwrap().ends_with("COMMIT"), "{server:?} {sql:#?}");
+        executed_as_told(&database, &sql).await;
         assert_eq!(told["columns"][2]["written"], "9.50");
         assert_eq!(told["columns"][4]["from"], "header:tenant");
         assert_eq!(told["rehearsed"], Value::Null);
     }
+}
+
+/// What PostgreSQL takes as a whole: its own words for the statements, without the values.
+async fn executed_as_told(database: &TestDatabase, sql: &[&str]) {
+    if database.server != Server::Postgres {
+        return;
+    }
+    // Each can be prepared once the ledger is there, so that they are SQL and not a likeness of it.
+    let config = config(&database.url, "nowhere");
+    let ledger = Worker::command(&config, ["init", "--ledger"]).wait().await.expect(0).stdout;
+    database.execute(&ledger).await;
+    for (nth, statement) in sql[1..sql.len() - 1].iter().enumerate() {
+        database.execute(&format!("PREPARE s{nth} AS {statement}")).await;
+    }
+    database.execute("DROP TABLE rabbit_sink_ledger, rabbit_sink_ledger_pipelines").await;
 }
 
 #[tokio::test]

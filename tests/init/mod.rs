@@ -100,6 +100,7 @@ async fn an_existing_table_and_a_queue_go_from_init_to_rows_without_an_edit() {
     broker.publish(&queue, [order(7)]).await;
     let init = command("", &["init", "--table", "shop_orders", "--from-queue", &queue], &database).await.expect(0);
     let config = init.stdout;
+    assert!(config.contains("its password stays there"), "{config}");
     assert!(!init.stderr.contains("correct this"), "{}\n{config}", init.stderr);
     for secret in ["tester:test", "geheim"] {
         assert!(!config.contains(secret), "{config}");
@@ -179,9 +180,81 @@ async fn a_table_alone_is_enough_and_what_is_missing_is_told() {
         (&["init", "--table", "missing"][..], "there is no table `missing`"),
         (&["init", "--sample", "/nowhere"], "/nowhere"),
         (&["init", "--table", "t", "--ddl"], "--ddl needs samples"),
-        (&["init"], "--table"),
+        (&["init"], "--table <TABLE>|--sample <FILE>|--from-queue <QUEUE>"),
     ] {
         let failed = command("", arguments, &database).await;
         assert!(failed.code != Some(0) && failed.stderr.contains(said), "{arguments:?}: {}", failed.stderr);
     }
+}
+
+/// Several of the queue's messages are samples together; all are given back, each delivered once for it.
+#[tokio::test]
+async fn several_messages_of_the_queue_are_samples() {
+    let database = TestDatabase::fresh(Server::Postgres).await;
+    let broker = Broker::shared().await;
+    let queue = unique_name("init");
+    broker.declare(&queue, Kind::Quorum).await;
+    let bodies = ["{\"id\": 1, \"total\": 1}", "{\"id\": 2, \"total\": 2.50}", "{\"id\": 3, \"note\": \"x\"}"];
+    broker.publish(&queue, bodies.map(|body| Message::json(body, body))).await;
+    let given = ["init", "--from-queue", &queue, "--table", "made", "--ddl"];
+    let one = command("", &given, &database).await.expect(0);
+    assert!(
+        one.stdout.contains("inferred from 1 sample;") && one.stdout.contains("\"total\" bigint"),
+        "{}",
+        one.stdout
+    );
+    let all = command("", &[&given[..], &["--samples", "10"]].concat(), &database).await.expect(0);
+    assert!(all.stderr.contains("counts as one delivery of each"), "{}", all.stderr);
+    for said in ["inferred from 3 samples;", "\"total\" numeric", "\"note\" text"] {
+        assert!(all.stdout.contains(said), "{said}: {}", all.stdout);
+    }
+    let mut counts: Vec<u32> = Vec::new();
+    for taken in broker.drain(&queue).await {
+        counts.push(taken.header("x-delivery-count").map_or(0, |count| count.parse().unwrap()));
+    }
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 1, 2], "given back, and what it costs");
+    let lines = sample(&bodies.join("\n"));
+    let from_lines = command("", &["init", "--sample", lines.path().to_str().unwrap(), "--ddl"], &database).await;
+    assert!(from_lines.expect(0).stdout.contains("inferred from 3 samples;"));
+    let no_queue = command("", &["init", "--table", "t", "--samples", "3"], &database).await.expect(2);
+    assert!(no_queue.stderr.contains("--from-queue"), "{}", no_queue.stderr);
+    broker.delete(&queue).await;
+}
+
+/// A field without a column is offered one of the type that the samples ask for, and the offer works as it stands.
+#[tokio::test]
+async fn a_missing_column_is_offered_with_the_samples_type() {
+    for server in Server::ALL {
+        let database = TestDatabase::fresh(server).await;
+        database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)").await;
+        let file = sample("{\"id\": 1, \"total\": 2.50, \"placedAt\": \"2026-01-31\"}\n{\"id\": 2, \"total\": 3}");
+        let path = file.path().to_str().unwrap();
+        let given = ["init", "--table", "t", "--sample", path, "--queue", "nowhere"];
+        let init = command("", &given, &database).await.expect(0);
+        assert!(
+            init.stdout.contains("# total = \"/total\"   # in the sample, and no column for it yet"),
+            "{}",
+            init.stdout
+        );
+        let offers: Vec<&str> = init.stderr.lines().filter(|line| line.trim().starts_with("ALTER TABLE")).collect();
+        assert_eq!(offers.len(), 2, "{server:?} {}", init.stderr);
+        database.execute(&offers.concat()).await;
+        let again = command("", &given, &database).await.expect(0);
+        assert!(again.stdout.contains("\ntotal = \"/total\"\n"), "{server:?} {}", again.stdout);
+        assert!(!again.stderr.contains("no column takes"), "{server:?} {}", again.stderr);
+    }
+}
+
+/// Without a word about where the database is, `init` asks for it, and a password that the config will want is said.
+#[tokio::test]
+async fn what_a_new_user_has_to_say_is_asked_for() {
+    let exit = Worker::command("", ["init", "--table", "t"]).wait().await.expect(2);
+    assert!(exit.stderr.contains("which database? Give --database postgres://"), "{}", exit.stderr);
+    let database = TestDatabase::fresh(Server::Postgres).await;
+    database.execute("CREATE TABLE t (id int)").await;
+    let exit = Worker::command("", ["init", "--table", "t", "--database", &database.url]).wait().await.expect(0);
+    assert!(exit.stderr.contains("takes a password from DATABASE_PASSWORD: set it"), "{}", exit.stderr);
+    let check = Worker::command(&exit.stdout, ["check"]).wait().await.expect(2);
+    assert!(check.stderr.contains("`DATABASE_PASSWORD` is not set") && check.stderr.contains("set it; a plain"));
 }

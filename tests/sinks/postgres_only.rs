@@ -254,7 +254,7 @@ tests! {
         for (url, class, code) in [
             (change(&name, "no_such_database"), ErrorClass::SinkMisconfigured, "3D000"),
             ("postgres://u:hunter2@127.0.0.1:1/x".to_owned(), ErrorClass::SinkUnavailable, "io"),
-            (format!("{}?sslmode=verify-full", world.config.url.reveal()), ErrorClass::SinkUnavailable, "tls"),
+            (format!("{}?sslmode=verify-full", world.config.url.reveal()), ErrorClass::SinkMisconfigured, "tls"),
         ] {
             let failure = world.connect(|config| config.url = Secret::new(url)).await.err().unwrap();
             assert_eq!((failure.class, failure.code.as_ref()), (class, code), "{}", failure.reason());

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod mysql;
+pub mod pgbouncer;
 pub mod postgres;
 mod programs;
 pub mod rabbitmq;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use mysql::{Flavour, Mysql};
+pub use pgbouncer::Pgbouncer;
 pub use postgres::{Postgres, PostgresOptions};
 pub use rabbitmq::{Epmd, Rabbitmq, RabbitmqOptions, ctl as rabbitmqctl};
 

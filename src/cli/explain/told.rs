@@ -19,7 +19,8 @@ pub(super) struct Told<'a> {
     pub table: Option<Table>,
     /// What isn't known, or is wrong with the setup.
     pub note: Option<String>,
-    pub sql: Option<String>,
+    /// From BEGIN to COMMIT.
+    pub sql: Vec<String>,
     /// Why it would be dead-lettered.
     pub rejected: Option<Failure>,
     /// What a transaction that was rolled back made of it.
@@ -58,8 +59,9 @@ impl Told<'_> {
         for column in self.untouched() {
             out.line(&format!("  {column}: left to the database"));
         }
-        if let Some(sql) = &self.sql {
-            out.line(&format!("SQL         {}", escape_lines(sql)));
+        for (nth, sql) in self.sql.iter().enumerate() {
+            let head = if nth == 0 { "SQL" } else { "" };
+            out.line(&format!("{head:<12}{}", escape_lines(sql)));
         }
         out.line(&format!("outcome     {}", self.outcome()));
         if let Some(rehearsed) = &self.rehearsed {

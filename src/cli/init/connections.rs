@@ -8,6 +8,9 @@ use crate::config::{self, Broker, Database, load_str};
 /// Where the config is looked for when nobody says where.
 pub(in crate::cli) const DEFAULT_PATH: &str = "config/rabbit-sink.toml";
 
+/// The database of a config that names none.
+const DEFAULT_FILE: &str = "rabbit-sink.db";
+
 /// What stands in for a pipeline, without which no config is complete.
 const STAND_IN: &str = "\n[pipelines.init]\nqueue = \"init\"\ntable = \"init\"\n";
 
@@ -18,6 +21,24 @@ pub(super) struct Connections {
     /// A variable of the environment says it, and will say so to `run`, too.
     pub broker_from_environment: bool,
     pub database_from_environment: bool,
+    /// Nothing says it: it is the one that a config without a word has.
+    database_by_default: bool,
+}
+
+impl Connections {
+    /// That there is a database to look at: nobody named one, and the default's file isn't there.
+    ///
+    /// # Errors
+    /// How to name one.
+    pub(super) fn somewhere(&self) -> Result<(), CliError> {
+        if !self.database_by_default || Path::new(DEFAULT_FILE).exists() {
+            return Ok(());
+        }
+        Err(CliError::usage(format!(
+            "which database? Give --database postgres://USER:PASSWORD@HOST/DATABASE (or mysql://, sqlite://FILE), or set \
+             RABBIT_SINK__DATABASE__URL; {DEFAULT_FILE}, the default, isn't there"
+        )))
+    }
 }
 
 /// Reads what there is. A file that isn't there by default, or is empty (since the shell has just
@@ -50,7 +71,10 @@ pub(super) fn read(
     let config = load_str(&path.display().to_string(), &format!("{text}{stand_in}"), &environment)
         .map_err(|errors| CliError::usage(errors.to_string()))?;
     let missing = |what: &str| CliError::usage(format!("the config has no default {what}: give one by --{what} URL"));
+    let default = config.databases.get("default");
+    let file = format!("sqlite://{DEFAULT_FILE}");
     Ok(Connections {
+        database_by_default: default.is_some_and(|database| database.url.reveal() == file.as_str()),
         broker: config.brokers.get("default").cloned().ok_or_else(|| missing("rabbitmq"))?,
         database: config.databases.get("default").cloned().ok_or_else(|| missing("database"))?,
         broker_from_environment,

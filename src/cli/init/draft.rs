@@ -26,16 +26,28 @@ pub(super) struct Draft {
 }
 
 /// For a table as it is.
-pub(super) fn for_table(known: &Known, table: &Table) -> Draft {
-    let columns: Vec<Line> =
+pub(super) fn for_table(known: &Known, table: &Table, database: &config::Database) -> Result<Draft, CliError> {
+    let mut columns: Vec<Line> =
         table.columns.iter().filter(|column| !column.generated).map(|column| line(column, table, known)).collect();
     let mut remarks = Vec::new();
     let taken = |field: &Field| columns.iter().any(|line| line.mapping.source == ColumnSource::From(field.place()));
     let whole = columns.iter().any(|line| !line.off && line.mapping.source == ColumnSource::From(Place::Body));
-    let left: Vec<String> =
-        known.fields.iter().filter(|field| !taken(field)).map(|field| field.place().to_string()).collect();
+    let left: Vec<&Field> = known.fields.iter().filter(|field| !taken(field)).collect();
     if !left.is_empty() && !whole {
-        remarks.push(format!("no column takes {} of the sample", left.join(", ")));
+        let opened = sink::open(database)?;
+        let places: Vec<String> = left.iter().map(|field| field.place().to_string()).collect();
+        let mut remark = format!("no column takes {} of the sample; to keep them:", places.join(", "));
+        for field in &left {
+            let name = field.column();
+            let quoted = opened.quote(&crate::catalogue::TableName { schema: None, name: name.clone() });
+            let sql_type = infer::sql_type(&field.guess, database.kind, false);
+            remark.push_str(&format!("\n  ALTER TABLE {} ADD COLUMN {quoted} {sql_type};", opened.quote(&known.table)));
+        }
+        remarks.push(remark);
+        let comment = || "in the sample, and no column for it yet".to_owned();
+        let off =
+            |field: &&Field| Line { mapping: plain(&field.column(), field.place()), off: true, comment: comment() };
+        columns.extend(left.iter().map(off).collect::<Vec<_>>());
     }
     remarks.extend(
         columns
@@ -43,7 +55,7 @@ pub(super) fn for_table(known: &Known, table: &Table) -> Draft {
             .filter(|line| line.comment.starts_with('!'))
             .map(|line| format!("column {}: {}", line.mapping.column, line.comment.trim_start_matches(['!', ' ']))),
     );
-    finish(known, columns, remarks)
+    Ok(finish(known, columns, remarks))
 }
 
 /// For the table that [`ddl`] makes of the samples.

@@ -12,6 +12,12 @@ use crate::config::Secret;
 const DATABASE_PASSWORD: &str = "DATABASE_PASSWORD";
 const RABBITMQ_PASSWORD: &str = "RABBITMQ_PASSWORD";
 
+/// The variables that a config takes passwords from.
+pub(super) fn passwords(config: &str) -> Vec<&'static str> {
+    let taken = |variable: &&str| config.contains(&format!("${{{variable}}}"));
+    [RABBITMQ_PASSWORD, DATABASE_PASSWORD].into_iter().filter(taken).collect()
+}
+
 /// A config to start from.
 pub(super) fn config(draft: &Draft, known: &Known, connections: &Connections) -> String {
     let mut text = String::from(

@@ -104,7 +104,8 @@ fn idle_seconds(config: &config::Database) -> u64 {
 /// A session with all settings made.
 pub(super) async fn establish(config: &config::Database) -> Result<MysqlSession, Failure> {
     let failed = |error| classify::failure(error, &[]);
-    let mut connection: MySqlConnection = options(config)?.connect().await.map_err(failed)?;
+    let options = options(config)?;
+    let mut connection: MySqlConnection = options.connect().await.map_err(|error| not_connected(error, &options))?;
     let version = sqlx::raw_sql("SELECT VERSION()").fetch_one(&mut connection).await.map_err(failed)?;
     let version = text_at(&version, 0)?.unwrap_or_default();
     let mariadb = version.contains("MariaDB");
@@ -147,6 +148,20 @@ pub(super) async fn establish(config: &config::Database) -> Result<MysqlSession,
         careful: false,
         broken: false,
     })
+}
+
+/// With the place, and the system's own words, among them that a name isn't known.
+fn not_connected(error: sqlx::Error, options: &MySqlConnectOptions) -> Failure {
+    let words = match &error {
+        sqlx::Error::Io(error) => Some(format!("can't be connected to: {error}")),
+        _ => None,
+    };
+    let mut failure = classify::failure(error, &[]);
+    let words = words.filter(|_| failure.code == "io").unwrap_or_else(|| failure.message.to_string());
+    let host = options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string());
+    let database = options.get_database().unwrap_or("none");
+    failure.message = format!("MySQL at {host}:{}, database {database}: {words}", options.get_port()).into();
+    failure
 }
 
 fn on_connect_failed(failure: Failure) -> Failure {

@@ -9,7 +9,7 @@ use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::plan::Ledger;
 use crate::sink::marker::{self, Marker};
-use crate::sink::{LedgerIdentity, Opening};
+use crate::sink::{LEDGER_NEEDS, Lacking, LedgerIdentity, MARKER_NEEDS, Opening, lacks};
 
 /// Each turns the layout with its place + 1 into the next one; `{ledger}` is the ledger's quoted
 /// name. What [`ddl`] creates is always the newest.
@@ -44,7 +44,7 @@ impl MysqlSession {
     ) -> Result<Ledger, Failure> {
         self.usable()?;
         let markers = marker::table(table);
-        if !self.exists(table).await? || !self.exists(&markers).await? {
+        if !self.ledger_exists(table).await? {
             if opening == Opening::Existing {
                 return Err(marker::missing(table));
             }
@@ -56,6 +56,7 @@ impl MysqlSession {
         }
         self.check_engine(table).await?;
         self.check_engine(&markers).await?;
+        lacks(&self.ledger_lacks(table).await?, "1142", quote)?;
         self.migrate(table, opening).await?;
         let (found, created) = self.marker(table, identity, opening).await?;
         if marker::check(&found, identity, opening)? {
@@ -71,6 +72,39 @@ impl MysqlSession {
         let any = format!("SELECT 1 FROM {} WHERE pipeline = {} LIMIT 1", quote(table), found.id);
         let any = self.rows(any).await?;
         Ok(Ledger { table: table.clone(), pipeline: found.id, emptied: !created && any.is_empty() })
+    }
+
+    pub(super) async fn ledger_exists(&mut self, table: &TableName) -> Result<bool, Failure> {
+        Ok(self.exists(table).await? && self.exists(&marker::table(table)).await?)
+    }
+
+    /// What this login lacks on the ledger's tables. Asked by statements that touch no row: a role,
+    /// or a pattern of databases, may give what no list of this login's privileges has.
+    pub(super) async fn ledger_lacks(&mut self, table: &TableName) -> Result<Vec<Lacking>, Failure> {
+        let markers = marker::table(table);
+        let entry = "(pipeline, message_id, body_hash, written_at) SELECT 0, '', '', UTC_TIMESTAMP(6)";
+        let marker = "(name, queue, target, layout) SELECT '', '', '', 0";
+        let mut lacking = Vec::new();
+        for (name, needs, row) in [(table, LEDGER_NEEDS, entry), (&markers, MARKER_NEEDS, marker)] {
+            let quoted = quote(name);
+            let mut privileges = Vec::new();
+            for &need in needs {
+                let nothing = match need {
+                    "INSERT" => format!("INSERT INTO {quoted} {row} FROM DUAL WHERE FALSE"),
+                    "DELETE" => format!("DELETE FROM {quoted} WHERE FALSE"),
+                    _ => format!("SELECT 1 FROM {quoted} WHERE FALSE"),
+                };
+                match self.raw(nothing).await {
+                    Ok(()) => {}
+                    Err(failure) if matches!(failure.code.as_ref(), "1142" | "1143") => privileges.push(need),
+                    Err(failure) => return Err(failure),
+                }
+            }
+            if !privileges.is_empty() {
+                lacking.push(Lacking { table: name.clone(), privileges });
+            }
+        }
+        Ok(lacking)
     }
 
     async fn exists(&mut self, table: &TableName) -> Result<bool, Failure> {

@@ -31,15 +31,23 @@ impl MysqlSession {
     }
 
     pub(super) async fn look_at_rights(&mut self, table: &TableName, ledger: &TableName) -> Result<Access, Failure> {
-        let refused = self
+        let columns = self
             .about(
                 table,
-                "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) \
-                 AND TABLE_NAME = ? AND FIND_IN_SET('insert', PRIVILEGES) = 0 ORDER BY ORDINAL_POSITION",
+                "SELECT COLUMN_NAME, PRIVILEGES FROM information_schema.COLUMNS \
+                 WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
             )
             .await?;
-        let refused_columns =
-            refused.iter().filter_map(|row| text_at(row, 0).transpose()).collect::<Result<_, Failure>>()?;
+        let (mut refused_columns, mut unreadable_columns) = (Vec::new(), Vec::new());
+        for row in &columns {
+            let name = text_at(row, 0)?.unwrap_or_default();
+            let privileges = text_at(row, 1)?.unwrap_or_default();
+            for (privilege, without) in [("insert", &mut refused_columns), ("select", &mut unreadable_columns)] {
+                if !privileges.split(',').any(|one| one == privilege) {
+                    without.push(name.clone());
+                }
+            }
+        }
         let triggers = self
             .about(
                 table,
@@ -52,7 +60,15 @@ impl MysqlSession {
             // Without the right to see them there seem to be none.
             true => self.has_right(table, "TRIGGER").await?.filter(|seen| *seen).map(|_| false),
         };
-        Ok(Access { refused_columns, triggers, may_create_ledger: self.has_right(ledger, "CREATE").await? })
+        let ledger_there = self.ledger_exists(ledger).await?;
+        Ok(Access {
+            refused_columns,
+            unreadable_columns,
+            triggers,
+            may_create_ledger: self.has_right(ledger, "CREATE").await?,
+            ledger_there,
+            ledger_lacks: if ledger_there { self.ledger_lacks(ledger).await? } else { Vec::new() },
+        })
     }
 
     /// A right on a table's database, or on all of them. `None`: a role may give it.

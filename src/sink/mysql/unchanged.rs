@@ -14,21 +14,29 @@ impl MysqlSession {
     /// Begins a transaction. It inserts nothing first, which locks the tables' definitions until it
     /// ends, and then looks at them: all in one round trip.
     pub(super) async fn begin_on_unchanged(&mut self, plan: &WritePlan) -> Result<(), Failure> {
-        let mut text = self.begin.clone();
-        let targets = || plan.targets.iter().filter(|target| !target.columns.is_empty());
-        for (nth, target) in targets().enumerate() {
-            let table = quote(&target.table);
-            let lock = values_sql::insert_nothing(target, quote_name, &table, " FROM DUAL WHERE FALSE");
-            text.push_str(&format!("; {lock}; {}", columns(nth, target)));
-        }
-        let rows = self.rows(text).await?;
-        for (nth, target) in targets().enumerate() {
+        let rows = self.rows(begin_texts(&self.begin, plan).join("; ")).await?;
+        for (nth, target) in targets(plan).enumerate() {
             if let Some(column) = changed(nth, target, &rows)? {
                 return Err(crate::sink::table_changed(&format!("column {} of {}", column.name, target.table)));
             }
         }
         Ok(())
     }
+}
+
+fn targets(plan: &WritePlan) -> impl Iterator<Item = &Target> {
+    plan.targets.iter().filter(|target| !target.columns.is_empty())
+}
+
+/// How a transaction begins.
+pub(super) fn begin_texts(begin: &str, plan: &WritePlan) -> Vec<String> {
+    let mut texts = vec![begin.to_owned()];
+    for (nth, target) in targets(plan).enumerate() {
+        let table = quote(&target.table);
+        let lock = values_sql::insert_nothing(target, quote_name, &table, " FROM DUAL WHERE FALSE");
+        texts.extend([lock, columns(nth, target)]);
+    }
+    texts
 }
 
 /// The query for the columns of the `nth` table.

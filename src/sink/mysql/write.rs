@@ -227,9 +227,7 @@ impl Engine for MysqlSession {
     }
 
     async fn enter(&mut self, ledger: &Ledger, entries: &[&LedgerEntry]) -> Result<(), Failure> {
-        let head =
-            format!("INSERT INTO {} (pipeline, message_id, body_hash, written_at) VALUES ", quote(&ledger.table));
-        let insert = Insert::raw(head, format!("({},?,?,UTC_TIMESTAMP(6))", ledger.pipeline));
+        let insert = entries_insert(ledger);
         let sizes: Vec<usize> = entries.iter().map(|entry| entry.id.as_str().len() + ENTRY_OVERHEAD).collect();
         let limit = self.statement_limit(&sizes);
         let mut start = 0;
@@ -290,6 +288,12 @@ impl Engine for MysqlSession {
         }
         Ok(())
     }
+}
+
+/// The INSERT of entries into the ledger.
+pub(super) fn entries_insert(ledger: &Ledger) -> Insert {
+    let head = format!("INSERT INTO {} (pipeline, message_id, body_hash, written_at) VALUES ", quote(&ledger.table));
+    Insert::raw(head, format!("({},?,?,UTC_TIMESTAMP(6))", ledger.pipeline))
 }
 
 /// The value as it is compared: a decimal with a text would be compared in floating point, where

@@ -40,13 +40,7 @@ pub(super) fn failure(error: Error) -> Failure {
             let message = format!("the connection to the database failed ({})", error.kind());
             Failure::new(ErrorClass::SinkUnavailable, "io", message).detail(error.to_string())
         }
-        Error::Tls(error) => Failure::new(
-            ErrorClass::SinkUnavailable,
-            "tls",
-            "no TLS session with the database: look at its certificate, `ca_file` and the URL's `sslmode` \
-             (`verify-full` unless said otherwise; `disable` where the server has no TLS and the network is trusted)",
-        )
-        .detail(error.to_string()),
+        Error::Tls(error) => tls(&error.to_string()),
         Error::Protocol(text) => Failure::new(
             ErrorClass::SinkUnavailable,
             "protocol",
@@ -65,6 +59,27 @@ pub(super) fn failure(error: Error) -> Failure {
         .detail(error.to_string()),
         other => Failure::new(ErrorClass::Unknown, "driver", "the driver reports an error").detail(other.to_string()),
     }
+}
+
+/// While a connection is made rustls hands on what it thinks of a certificate as an I/O error.
+pub(super) fn connecting(error: Error) -> Failure {
+    match error {
+        Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => tls(&error.to_string()),
+        // The system's own words, among them that a name isn't known.
+        Error::Io(error) => Failure::new(ErrorClass::SinkUnavailable, "io", format!("can't be connected to: {error}")),
+        other => failure(other),
+    }
+}
+
+fn tls(text: &str) -> Failure {
+    Failure::new(
+        ErrorClass::SinkMisconfigured,
+        "tls",
+        format!(
+            "no TLS connection that can be trusted: {text}. Set `ca_file`, or say in the URL what is enough \
+             (`?sslmode=require` encrypts without looking at the certificate, `disable` doesn't encrypt)"
+        ),
+    )
 }
 
 fn from_server(error: &PgDatabaseError) -> Failure {
@@ -183,7 +198,7 @@ mod tests {
     fn a_lost_connection_holds() {
         let lost = failure(Error::Io(std::io::ErrorKind::ConnectionReset.into()));
         assert_eq!((lost.class, lost.code.as_ref()), (ErrorClass::SinkUnavailable, "io"));
-        assert_eq!(failure(Error::Tls("x".into())).class, ErrorClass::SinkUnavailable);
+        assert_eq!(failure(Error::Tls("x".into())).class, ErrorClass::SinkMisconfigured);
         assert_eq!(failure(Error::Protocol("x".into())).class, ErrorClass::SinkUnavailable);
         assert_eq!(failure(Error::Encode("x".into())).class, ErrorClass::Unknown);
     }

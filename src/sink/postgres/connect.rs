@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::config;
 use crate::error::{ErrorClass, Failure};
+use crate::sink::Pooler;
 
 use super::classify;
 
@@ -84,7 +85,7 @@ pub(super) async fn connect(config: &config::Database) -> Result<PgConnection, F
 
 async fn establish(config: &config::Database, options: &PgConnectOptions) -> Result<PgConnection, Failure> {
     let mut conn = options.connect().await.map_err(|error| {
-        let mut failure = classify::failure(error);
+        let mut failure = classify::connecting(error);
         failure.message = format!("{}: {}", place(options), failure.message).into();
         failure
     })?;
@@ -100,15 +101,17 @@ async fn establish(config: &config::Database, options: &PgConnectOptions) -> Res
     Ok(conn)
 }
 
+/// A setting of nobody's, by which sessions are told apart.
+const MARK: &str = "rabbit_sink.mark";
+
 /// Whether a pooler stands in between. The server itself takes any setting with a dot in its name
 /// at the start of a connection; PgBouncer refuses the connection for it, or leaves it out.
-pub(super) async fn between(config: &config::Database) -> Result<Option<String>, Failure> {
-    const MARK: &str = "rabbit_sink.mark";
-    let options = options(config)?.options([(MARK, "1")]);
+pub(super) async fn between(config: &config::Database) -> Result<Option<Pooler>, Failure> {
+    let plain = options(config)?;
+    let options = plain.clone().options([(MARK, "1")]);
     let asked = async {
         let mut conn = options.connect().await?;
-        let row = sqlx::query("SELECT current_setting($1, true)").bind(MARK).persistent(false).fetch_one(&mut conn);
-        let mark: Option<String> = row.await?.try_get(0)?;
+        let mark = mark(&mut conn).await?;
         conn.close().await?;
         Ok::<_, sqlx::Error>(mark.as_deref() == Some("1"))
     };
@@ -118,9 +121,28 @@ pub(super) async fn between(config: &config::Database) -> Result<Option<String>,
         Ok(Err(error)) => return Err(classify::failure(error)),
         Err(_) => return Ok(None),
     };
-    let what =
-        "a pooler such as PgBouncer stands in between: settings at the start of a connection don't reach the server";
-    Ok((!direct).then(|| what.to_owned()))
+    if direct {
+        return Ok(None);
+    }
+    let shared = matches!(timeout(config.connect_timeout, shared(&plain)).await, Ok(Ok(true)));
+    Ok(Some(Pooler { shared }))
+}
+
+/// Whether one session sees what another one has set for itself.
+async fn shared(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
+    let own = format!("{:032x}", std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos());
+    let mut one = options.connect().await?;
+    one.execute(AssertSqlSafe(format!("SET {MARK} = '{own}'"))).await?;
+    let mut other = options.connect().await?;
+    let seen = mark(&mut other).await?;
+    other.close().await?;
+    one.close().await?;
+    Ok(seen.as_deref() == Some(own.as_str()))
+}
+
+async fn mark(conn: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+    let row = sqlx::query("SELECT current_setting($1, true)").bind(MARK).persistent(false).fetch_one(conn);
+    row.await?.try_get(0)
 }
 
 /// A standby answers reads, but isn't the database that we write to: while a failover lasts, that

@@ -8,7 +8,7 @@ use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::plan::Ledger;
 use crate::sink::marker::{self, Marker};
-use crate::sink::{LedgerIdentity, Opening};
+use crate::sink::{LEDGER_NEEDS, Lacking, LedgerIdentity, MARKER_NEEDS, Opening, lacks};
 
 use super::classify::failure;
 use super::link::Link;
@@ -78,7 +78,7 @@ pub(super) async fn open(
     Ok(Ledger { table: table.clone(), pipeline, emptied })
 }
 
-async fn is_complete(conn: &mut PgConnection, table: &TableName) -> Result<bool, Failure> {
+pub(super) async fn is_complete(conn: &mut PgConnection, table: &TableName) -> Result<bool, Failure> {
     sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL")
         .bind(quoted(table))
         .bind(quoted(&marker::table(table)))
@@ -101,17 +101,9 @@ async fn create(link: &mut Link, table: &TableName) -> Result<(), Failure> {
 /// That the tables keep what is written to them, and that this login may use them.
 async fn check(conn: &mut PgConnection, table: &TableName) -> Result<(), Failure> {
     let marker = marker::table(table);
-    for (name, privileges) in [(table, "SELECT, INSERT, DELETE"), (&marker, "SELECT, INSERT")] {
-        let row = sqlx::query(
-            "SELECT relkind::text, relpersistence::text, \
-             (SELECT string_agg(p, ', ') FROM unnest(string_to_array($2, ', ')) AS p \
-              WHERE NOT has_table_privilege(oid, p)) FROM pg_class WHERE oid = to_regclass($1)",
-        )
-        .bind(quoted(name))
-        .bind(privileges)
-        .fetch_one(&mut *conn)
-        .await
-        .map_err(failure)?;
+    for name in [table, &marker] {
+        let sql = "SELECT relkind::text, relpersistence::text FROM pg_class WHERE oid = to_regclass($1)";
+        let row = sqlx::query(sql).bind(quoted(name)).fetch_one(&mut *conn).await.map_err(failure)?;
         let (kind, persistence): (String, String) =
             (row.try_get(0).map_err(failure)?, row.try_get(1).map_err(failure)?);
         if !matches!(kind.as_str(), "r" | "p") {
@@ -125,12 +117,31 @@ async fn check(conn: &mut PgConnection, table: &TableName) -> Result<(), Failure
             );
             return Err(misconfigured("ledger_unlogged", message));
         }
-        if let Some(lacking) = row.try_get::<Option<String>, _>(2).map_err(failure)? {
-            let message = format!("this login lacks privileges on the ledger: GRANT {lacking} ON {}", quoted(name));
-            return Err(misconfigured("42501", message));
+    }
+    lacks(&lacking(conn, table).await?, "42501", quoted)
+}
+
+/// What this login lacks on the ledger's tables.
+pub(super) async fn lacking(conn: &mut PgConnection, table: &TableName) -> Result<Vec<Lacking>, Failure> {
+    let mut lacking = Vec::new();
+    for (name, needs) in [(table, LEDGER_NEEDS), (&marker::table(table), MARKER_NEEDS)] {
+        let mut privileges = Vec::new();
+        for &need in needs {
+            let has: Option<bool> = sqlx::query_scalar("SELECT has_table_privilege(to_regclass($1), $2)")
+                .bind(quoted(name))
+                .bind(need)
+                .fetch_one(&mut *conn)
+                .await
+                .map_err(failure)?;
+            if has == Some(false) {
+                privileges.push(need);
+            }
+        }
+        if !privileges.is_empty() {
+            lacking.push(Lacking { table: name.clone(), privileges });
         }
     }
-    Ok(())
+    Ok(lacking)
 }
 
 async fn layout(conn: &mut PgConnection, table: &TableName) -> Result<(i32, i32), Failure> {

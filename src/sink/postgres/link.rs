@@ -12,6 +12,9 @@ use super::{classify, unchanged};
 /// How long a ROLLBACK or a goodbye may take before the connection is thrown away instead.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// READ COMMITTED whatever the server's default, see [`Link::begin`].
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// A connection, and whether it may still be used.
 pub(super) struct Link {
     conn: PgConnection,
@@ -52,11 +55,8 @@ impl Link {
     /// met another session's ledger entry, that entry has to be visible. Read-write or not is
     /// left to the server's default, with which administrators stop writers.
     pub async fn begin(&mut self, isolating: bool) -> Result<(), Failure> {
-        let begin = if isolating {
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE"
-        } else {
-            "BEGIN ISOLATION LEVEL READ COMMITTED"
-        };
+        let begin =
+            if isolating { "BEGIN ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE" } else { BEGIN };
         match self.conn.execute(begin).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.rollback(classify::failure(error)).await),

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::sink::{Access, Survey};
 
 use super::classify::failure;
-use super::statement;
+use super::{ledger, statement};
 
 /// The oldest version that is tried (`server_version_num`).
 const OLDEST: i32 = 130_000;
@@ -37,17 +37,34 @@ const TRIGGERS: &str = "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to
                         AND NOT tgisinternal AND tgtype & 4 <> 0 AND tgtype & 66 <> 0)";
 
 const REFUSED: &str = "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 \
-                       AND NOT attisdropped AND NOT has_column_privilege(attrelid, attnum, 'INSERT') ORDER BY attnum";
+                       AND NOT attisdropped AND NOT has_column_privilege(attrelid, attnum, $2) ORDER BY attnum";
 
 const MAY_CREATE: &str = "SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace \
                           WHERE nspname = coalesce($1, current_schema())";
 
-pub(super) async fn access(conn: &mut PgConnection, table: &TableName, ledger: &TableName) -> Result<Access, Failure> {
+pub(super) async fn access(
+    conn: &mut PgConnection,
+    table: &TableName,
+    ledger_table: &TableName,
+) -> Result<Access, Failure> {
     let quoted = statement::table(table);
     let triggers = sqlx::query_scalar(TRIGGERS).bind(&quoted).fetch_one(&mut *conn).await.map_err(failure)?;
-    let refused_columns = sqlx::query_scalar(REFUSED).bind(&quoted).fetch_all(&mut *conn).await.map_err(failure)?;
+    let refused = async |conn: &mut PgConnection, privilege: &str| {
+        sqlx::query_scalar(REFUSED).bind(&quoted).bind(privilege).fetch_all(conn).await.map_err(failure)
+    };
+    let refused_columns = refused(conn, "INSERT").await?;
+    let unreadable_columns = refused(conn, "SELECT").await?;
     let may_create: Option<bool> =
-        sqlx::query_scalar(MAY_CREATE).bind(&ledger.schema).fetch_optional(conn).await.map_err(failure)?;
-    // Without the schema nothing can be created in it.
-    Ok(Access { refused_columns, triggers: Some(triggers), may_create_ledger: Some(may_create.unwrap_or(false)) })
+        sqlx::query_scalar(MAY_CREATE).bind(&ledger_table.schema).fetch_optional(&mut *conn).await.map_err(failure)?;
+    let ledger_there = ledger::is_complete(conn, ledger_table).await?;
+    let ledger_lacks = if ledger_there { ledger::lacking(conn, ledger_table).await? } else { Vec::new() };
+    Ok(Access {
+        refused_columns,
+        unreadable_columns,
+        triggers: Some(triggers),
+        // Without the schema nothing can be created in it.
+        may_create_ledger: Some(may_create.unwrap_or(false)),
+        ledger_there,
+        ledger_lacks,
+    })
 }

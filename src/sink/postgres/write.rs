@@ -15,7 +15,7 @@ use crate::sink::shape::{self, Group};
 use super::bind::{self, Bind};
 use super::classify::failure;
 use super::exact;
-use super::link::Link;
+use super::link::{BEGIN, Link};
 use super::{statement, unchanged};
 
 /// Bytes of one statement's values. The server copies them more than once.
@@ -173,16 +173,38 @@ async fn insert_ids(
     ids: &[&str],
     hashes: &[&[u8]],
 ) -> Result<Option<HashSet<String>>, Failure> {
-    let sql = format!(
+    let query = sqlx::query_scalar(AssertSqlSafe(ledger_sql(ledger))).bind(ledger.pipeline).bind(ids).bind(hashes);
+    let fresh: Option<Vec<String>> = query.fetch_one(conn).await.map_err(failure)?;
+    Ok(fresh.map(|fresh| fresh.into_iter().collect()))
+}
+
+fn ledger_sql(ledger: &Ledger) -> String {
+    format!(
         "WITH fresh AS (INSERT INTO {} (pipeline, message_id, body_hash) \
          SELECT $1::int4, u.id, u.hash FROM UNNEST($2::text[], $3::bytea[]) AS u(id, hash) \
          ON CONFLICT (pipeline, message_id) DO NOTHING RETURNING message_id) \
          SELECT CASE WHEN count(*) < cardinality($2::text[]) THEN coalesce(array_agg(message_id), '{{}}') END FROM fresh",
         statement::table(&ledger.table)
-    );
-    let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(ledger.pipeline).bind(ids).bind(hashes);
-    let fresh: Option<Vec<String>> = query.fetch_one(conn).await.map_err(failure)?;
-    Ok(fresh.map(|fresh| fresh.into_iter().collect()))
+    )
+}
+
+/// The statements of a transaction whose units are all new.
+pub(super) fn transaction_sql(plan: &WritePlan, rows: &[(usize, Vec<usize>)]) -> Vec<String> {
+    let mut all = vec![BEGIN.to_owned()];
+    if let Deduplication::Ledger(ledger) = &plan.deduplication {
+        all.push(ledger_sql(ledger));
+    }
+    for (nth, columns) in rows {
+        let Some(target) = plan.targets.get(*nth) else { continue };
+        all.push(match plan.deduplication {
+            Deduplication::Column(key) if *nth == 0 && columns.contains(&key) => {
+                statement::insert_new(target, columns, key)
+            }
+            _ => statement::insert(target, columns),
+        });
+    }
+    all.push(format!("{}; COMMIT", unchanged::condition(&plan.targets)));
+    all
 }
 
 async fn read_hashes(

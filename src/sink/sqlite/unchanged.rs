@@ -14,14 +14,7 @@ impl SqliteSession {
     /// wait for it later), and looks at the tables, which nobody can change until it ends: all in
     /// one hop to the connection's thread.
     pub(super) async fn begin_on_unchanged(&mut self, plan: &WritePlan) -> Result<(), Failure> {
-        let mut text = "BEGIN IMMEDIATE".to_owned();
-        for (nth, target) in plan.targets.iter().enumerate() {
-            text.push_str(&format!(
-                "; SELECT {nth}, name, type, \"notnull\", pk FROM pragma_table_xinfo({}, {})",
-                literal(&target.table.name),
-                literal(schema_of(&target.table))
-            ));
-        }
+        let text = begin_texts(plan).join("; ");
         let failed = |error| classify::failure(error, &[]);
         let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut self.connection).await.map_err(failed)?;
         for (nth, target) in plan.targets.iter().enumerate() {
@@ -31,6 +24,19 @@ impl SqliteSession {
         }
         Ok(())
     }
+}
+
+/// How a transaction begins.
+pub(super) fn begin_texts(plan: &WritePlan) -> Vec<String> {
+    let mut texts = vec!["BEGIN IMMEDIATE".to_owned()];
+    texts.extend(plan.targets.iter().enumerate().map(|(nth, target)| {
+        format!(
+            "SELECT {nth}, name, type, \"notnull\", pk FROM pragma_table_xinfo({}, {})",
+            literal(&target.table.name),
+            literal(schema_of(&target.table))
+        )
+    }));
+    texts
 }
 
 /// A column that is gone or isn't what the plan knows.

@@ -103,6 +103,12 @@ impl SqliteSession {
     }
 }
 
+/// The INSERT of entries into the ledger.
+pub(super) fn entries_insert(ledger: &Ledger) -> Insert {
+    let head = format!("INSERT INTO {} (pipeline, message_id, body_hash, written_at) VALUES ", quote(&ledger.table));
+    Insert::raw(head, format!("({},?,?,?)", ledger.pipeline))
+}
+
 impl Engine for SqliteSession {
     fn careful(&mut self) -> &mut bool {
         &mut self.careful
@@ -168,9 +174,7 @@ impl Engine for SqliteSession {
     }
 
     async fn enter(&mut self, ledger: &Ledger, entries: &[&LedgerEntry]) -> Result<(), Failure> {
-        let head =
-            format!("INSERT INTO {} (pipeline, message_id, body_hash, written_at) VALUES ", quote(&ledger.table));
-        let insert = Insert::raw(head, format!("({},?,?,?)", ledger.pipeline));
+        let insert = entries_insert(ledger);
         let written_at: Arc<str> = datetime_text::timestamp(ledger::now()).as_str().into();
         let mut rest = entries;
         while !rest.is_empty() {

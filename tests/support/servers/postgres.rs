@@ -44,6 +44,25 @@ impl Postgres {
         if !copy_template("postgres", &data) {
             init(&data);
         }
+        Self::launch_in(folder, options).await
+    }
+
+    /// A hot standby of another server: it follows, answers what reads, and takes no writes.
+    pub async fn standby_of(primary: &Postgres) -> Self {
+        let folder = new_folder("standby");
+        if let Some(user) = Programs::of(POSTGRES_ROOT).user("postgres") {
+            std::os::unix::fs::chown(&folder, Some(user.uid), Some(user.gid)).expect("root may");
+        }
+        let mut command = as_server_user("pg_basebackup");
+        command.env("PGPASSWORD", "test").args(["-h", "127.0.0.1", "-p", &primary.port.to_string(), "-U", "tester"]);
+        // -R: what makes it a standby, and where its primary is.
+        command.args(["-X", "stream", "-c", "fast", "-R", "-D"]).arg(folder.join("data"));
+        run(&mut command);
+        Self::launch_in(folder, PostgresOptions::default()).await
+    }
+
+    async fn launch_in(folder: std::path::PathBuf, options: PostgresOptions) -> Self {
+        let data = folder.join("data");
         let port = free_port();
         let mut conf = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\n\
