@@ -143,6 +143,7 @@ fn plan() -> WritePlan {
         targets: Vec::new(),
         deduplication: Deduplication::Ledger(Ledger { table, pipeline: 1, emptied: false }),
         id_conflict: IdConflict::DeadLetter,
+        letters: None,
     }
 }
 
@@ -152,7 +153,7 @@ fn unit(tag: u64, text: &str) -> Unit {
     let envelope = Envelope { body: body.to_owned().into(), ..Envelope::default() };
     let ledger = Some(LedgerEntry { id: MessageId::new(id), body_hash: crate::digest::body_hash(body.as_bytes()) });
     let delivery = Delivery { tag, arrived: Instant::now(), envelope };
-    Unit { delivery, ledger, changes: Vec::new(), attempts: 0 }
+    Unit { delivery, ledger, changes: Vec::new(), attempts: 0, letter: None }
 }
 
 fn failure(class: ErrorClass, code: &'static str) -> Failure {

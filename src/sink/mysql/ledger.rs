@@ -44,7 +44,7 @@ impl MysqlSession {
     ) -> Result<Ledger, Failure> {
         self.usable()?;
         let markers = marker::table(table);
-        if !self.exists(table).await? || !self.exists(&markers).await? {
+        if !self.table_exists(table).await? || !self.table_exists(&markers).await? {
             if opening == Opening::Existing {
                 return Err(marker::missing(table));
             }
@@ -73,7 +73,7 @@ impl MysqlSession {
         Ok(Ledger { table: table.clone(), pipeline: found.id, emptied: !created && any.is_empty() })
     }
 
-    async fn exists(&mut self, table: &TableName) -> Result<bool, Failure> {
+    pub(super) async fn table_exists(&mut self, table: &TableName) -> Result<bool, Failure> {
         let found = self
             .about(
                 table,
