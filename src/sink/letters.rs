@@ -7,7 +7,8 @@
 //! with the count that was read, so that the new one stays. No row has to be locked for that while
 //! a broker is waited for.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::time::Duration;
 
@@ -157,21 +158,33 @@ pub(super) async fn insert_units<E: Engine>(
     table: Option<&TableName>,
     units: &[&Unit],
 ) -> Result<(), Failure> {
-    let mut newest: BTreeMap<(&str, &str), &LetterRow> = BTreeMap::new();
-    for row in units.iter().filter_map(|unit| unit.letter.as_ref()).map(|letter| &letter.row) {
-        let known = newest.entry((&row.pipeline, &row.id)).or_insert(row);
-        // A statement can't write a row twice.
-        if row.replays > known.replays {
-            *known = row;
-        }
-    }
-    // By ID: two sessions with the same letters wait for each other and don't deadlock.
-    let rows: Vec<&LetterRow> = newest.into_values().collect();
+    let letters = units.iter().filter_map(|unit| unit.letter.as_ref()).map(|letter| &letter.row);
+    let rows = distinct(letters, |row, known| row.replays > known.replays);
     match table {
         _ if rows.is_empty() => Ok(()),
         Some(table) => insert(engine, table, &rows, None, Known::StaysUnlessOlder).await,
         None => Err(Failure::new(ErrorClass::Unknown, "no_letters", "the plan names no table of dead letters")),
     }
+}
+
+/// A statement can't write a row twice: of letters with one ID one is left, in the first one's place.
+fn distinct<'a>(
+    letters: impl Iterator<Item = &'a LetterRow>,
+    replaces: impl Fn(&LetterRow, &LetterRow) -> bool,
+) -> Vec<&'a LetterRow> {
+    let mut rows: Vec<&LetterRow> = Vec::new();
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    for row in letters {
+        match places.entry((&row.pipeline, &row.id)) {
+            Entry::Vacant(free) => {
+                free.insert(rows.len());
+                rows.push(row);
+            }
+            Entry::Occupied(taken) if replaces(row, rows[*taken.get()]) => rows[*taken.get()] = row,
+            Entry::Occupied(_) => {}
+        }
+    }
+    rows
 }
 
 /// The outcomes of all units, given those of the ones that aren't letters.
@@ -303,10 +316,7 @@ impl<E: Engine> Letters<'_, E> {
     }
 
     async fn put_all(&mut self, rows: &[LetterRow], set: &str) -> Result<(), Failure> {
-        // The last of several with one ID is the one that stays.
-        let last: BTreeMap<(&str, &str), &LetterRow> =
-            rows.iter().map(|row| ((row.pipeline.as_str(), row.id.as_str()), row)).collect();
-        let rows: Vec<&LetterRow> = last.into_values().collect();
+        let rows = distinct(rows.iter(), |_, _| true);
         insert(&mut self.engine, self.table, &rows, Some(set), Known::Goes).await
     }
 

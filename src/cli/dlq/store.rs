@@ -301,9 +301,10 @@ fn holder(doing: &str, pipeline: &str) -> String {
         .unwrap_or_else(|_| "an unknown host".to_owned());
     let since = jiff::Timestamp::now();
     format!(
-        "rabbit-sink dlq {doing} {pipeline}, {}@{}, process {}, since {since:.0}",
+        // PostgreSQL shows the first 63 bytes of it.
+        "rabbit-sink dlq {doing} {pipeline}, process {}, {}@{}, since {since:.0}",
+        std::process::id(),
         user.trim(),
         host.trim(),
-        std::process::id()
     )
 }

@@ -129,7 +129,10 @@ impl Dialect {
     /// Statements of every kind that change nothing: they fail where the table isn't what it must be, or
     /// this login may not use it.
     pub(super) fn rehearsal(&self, table: &str) -> Vec<String> {
-        let none = format!("SELECT {} FROM {table} WHERE 1 = 0", COLUMNS.join(", "));
+        let none = match self.mysql {
+            true => format!("SELECT {} FROM DUAL WHERE FALSE", ["NULL"; COLUMNS.len()].join(", ")),
+            false => format!("SELECT {} FROM {table} WHERE 1 = 0", COLUMNS.join(", ")),
+        };
         vec![
             self.insert_from(table, &none, Known::StaysUnlessOlder),
             format!("UPDATE {table} SET chosen = NULL WHERE 1 = 0"),
