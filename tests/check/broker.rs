@@ -17,7 +17,7 @@ async fn table() -> TestDatabase {
 }
 
 #[tokio::test]
-async fn a_missing_right_is_named_and_the_command_helps() {
+async fn slow_a_missing_right_is_named_and_the_command_helps() {
     let (database, broker) = (table().await, Broker::shared().await);
     let (user, queue) = (unique_name("u"), unique_name("check"));
     broker.declare(&queue, Kind::Quorum).await;
@@ -53,7 +53,7 @@ async fn a_missing_right_is_named_and_the_command_helps() {
 }
 
 #[tokio::test]
-async fn the_management_api_tells_what_amqp_does_not() {
+async fn slow_the_management_api_tells_what_amqp_does_not() {
     let options = RabbitmqOptions { plugins: vec!["rabbitmq_management".to_owned()], ..RabbitmqOptions::default() };
     let node = Rabbitmq::start_with(options).await;
     let (broker, database) = (Broker::of(&node).await, table().await);

@@ -71,7 +71,7 @@ async fn slow_kill_9_of_discard_edit_and_import_loses_nothing() {
 }
 
 #[tokio::test]
-async fn ctrl_c_ends_a_replay_between_two_messages_and_the_rest_can_be_taken_up() {
+async fn slow_ctrl_c_ends_a_replay_between_two_messages_and_the_rest_can_be_taken_up() {
     let scene = Scene::new(Kind::Quorum).await;
     scene.work(Scene::bad(0..50, Bad::Quantity)).await;
     let replay = scene.start("replay", &["--yes", "--rate", "5/s", "--json"]);
@@ -89,7 +89,7 @@ async fn ctrl_c_ends_a_replay_between_two_messages_and_the_rest_can_be_taken_up(
 }
 
 #[tokio::test]
-async fn a_second_command_is_kept_out_and_told_who_has_the_queue() {
+async fn slow_a_second_command_is_kept_out_and_told_who_has_the_queue() {
     let scene = Scene::new(Kind::Classic).await;
     scene.work(Scene::bad(0..50, Bad::Quantity)).await;
     let first = scene.start("replay", &["--yes", "--rate", "1/s"]);

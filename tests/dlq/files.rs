@@ -68,7 +68,7 @@ async fn what_is_exported_and_imported_is_what_it_was_binary_bodies_too() {
 }
 
 #[tokio::test]
-async fn an_import_replaces_the_same_letters_and_knows_edited_ones() {
+async fn slow_an_import_replaces_the_same_letters_and_knows_edited_ones() {
     let scene = Scene::new(Kind::Quorum).await;
     scene.work(Scene::bad(0..5, Bad::Quantity)).await;
     let exported = scene.dlq("export", &["-", "--where", "/extra/n=2"]).await.expect(0).stdout;

@@ -6,7 +6,7 @@ use crate::support::database::Server;
 use crate::support::worker::Worker;
 
 #[tokio::test]
-async fn groups_are_told_by_cause_and_each_filter_takes_its_own() {
+async fn slow_groups_are_told_by_cause_and_each_filter_takes_its_own() {
     let scene = Scene::new(Kind::Classic).await;
     scene.work(Scene::bad(0..6, Bad::Quantity)).await;
     let between = between_two();
@@ -160,7 +160,7 @@ async fn show_works_while_the_database_is_away() {
 
 /// Two pipelines share a dead-letter queue: each command touches its own alone.
 #[tokio::test]
-async fn a_shared_queue_is_shown_to_each_pipeline_in_part() {
+async fn slow_a_shared_queue_is_shown_to_each_pipeline_in_part() {
     let scene = Scene::new(Kind::Classic).await;
     let other_queue = format!("{}.other", scene.queue);
     scene.broker.declare(&other_queue, Kind::Classic).await;

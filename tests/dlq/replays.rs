@@ -54,7 +54,7 @@ async fn a_dry_run_says_what_would_be_written_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn id_body_and_properties_are_kept_and_replays_counted_up_to_the_limit() {
+async fn slow_id_body_and_properties_are_kept_and_replays_counted_up_to_the_limit() {
     let scene = Scene::with(Kind::Quorum, Server::Postgres, "\n[pipelines.orders.limits]\nmax_replays = 2\n").await;
     let mut sent = Scene::bad([1], Bad::Broken).remove(0).header("tenant", "acme");
     sent.properties = sent.properties.with_correlation_id("c-1".into()).with_priority(5).with_timestamp(17);
@@ -150,7 +150,7 @@ async fn canaries_that_die_of_another_cause_are_sent_once() {
 /// The worker runs and rejects half of it again: the replay ends, with the right counts, and takes
 /// none twice.
 #[tokio::test]
-async fn half_of_it_dies_again_and_the_counts_are_right() {
+async fn slow_half_of_it_dies_again_and_the_counts_are_right() {
     let scene = Scene::with(Kind::Quorum, Server::Postgres, NO_STORM).await;
     let messages = (0..600).flat_map(|n| Scene::bad([n], if n % 2 == 0 { Bad::Negative } else { Bad::Customer }));
     scene.work(messages.collect()).await;
@@ -206,7 +206,7 @@ async fn what_the_ledger_had_before_is_already_there_and_a_copy_is_a_duplicate()
 }
 
 #[tokio::test]
-async fn without_a_worker_the_fate_is_unknown_and_without_a_ledger_not_asked_for() {
+async fn slow_without_a_worker_the_fate_is_unknown_and_without_a_ledger_not_asked_for() {
     let scene = Scene::new(Kind::Classic).await;
     scene.work(Scene::bad(0..3, Bad::Quantity)).await;
     let done = scene.json_with("replay", &["--wait", "--yes", "--timeout", "1s"], 5).await;
@@ -222,7 +222,7 @@ async fn without_a_worker_the_fate_is_unknown_and_without_a_ledger_not_asked_for
 }
 
 #[tokio::test]
-async fn another_queue_a_missing_queue_and_nobody_to_ask() {
+async fn slow_another_queue_a_missing_queue_and_nobody_to_ask() {
     let scene = Scene::new(Kind::Classic).await;
     scene.work(Scene::bad(0..5, Bad::Quantity)).await;
     let refused = scene.dlq("replay", &[]).await.expect(2);

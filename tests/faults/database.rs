@@ -193,6 +193,24 @@ pub const FAULTS: &[Fault] = &[
         SERVERS,
         |scene| Box::pin(rows::kills_connection(scene)),
     ),
+    fault(
+        "row-refused-by-trigger",
+        "A trigger refuses a row with an error of its own: it goes alone, its neighbours are written.",
+        &Server::ALL,
+        |scene| Box::pin(rows::refused_by_trigger(scene)),
+    ),
+    own(fault(
+        "row-refused-by-policy",
+        "A row-level policy refuses a row with the code of a lacking privilege: it goes alone, and nothing pauses.",
+        POSTGRES,
+        |scene| Box::pin(rows::refused_by_policy(scene)),
+    )),
+    fault(
+        "row-refused-at-commit",
+        "A deferred constraint refuses a row at COMMIT only: it is found, its neighbours are written.",
+        POSTGRES,
+        |scene| Box::pin(rows::refused_at_commit(scene)),
+    ),
     own(fault(
         "crash-loop",
         "The worker is killed and started again and again while the database is away; the queue allows three returns.",

@@ -150,8 +150,10 @@ fn open_files(scene: &mut Scene) -> (usize, usize) {
     (open.len(), open.iter().filter(|file| file.to_string_lossy().starts_with("socket:")).count())
 }
 
-/// The median of ten seconds under the usual load.
+/// The medians of half a minute under the usual load.
 async fn quiet(scene: &mut Scene) -> Quiet {
+    const SAMPLES: usize = 120;
+    const MEDIAN: usize = SAMPLES / 2;
     scene.producer.pause().await;
     settled(scene).await;
     // Each consumer has a connection for dead letters since its last bad one, and after a fault none.
@@ -159,7 +161,7 @@ async fn quiet(scene: &mut Scene) -> Quiet {
     settled(scene).await;
     scene.producer.resume();
     let (mut memories, mut files, mut sockets) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..40 {
+    for _ in 0..SAMPLES {
         tokio::time::sleep(Duration::from_millis(250)).await;
         let (file, socket) = open_files(scene);
         memories.push(memory(scene, "VmRSS"));
@@ -169,7 +171,7 @@ async fn quiet(scene: &mut Scene) -> Quiet {
     memories.sort_unstable();
     files.sort_unstable();
     sockets.sort_unstable();
-    let quiet = Quiet { memory: memories[20], files: files[20], connections: sockets[20] };
+    let quiet = Quiet { memory: memories[MEDIAN], files: files[MEDIAN], connections: sockets[MEDIAN] };
     eprintln!("{quiet:?}");
     quiet
 }

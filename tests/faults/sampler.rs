@@ -12,6 +12,7 @@
 //! read adds to 3 can hide an early ack for a moment, never invent one.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::books::Books;
+use crate::support::broker::{Broker, Kind, Message};
 use crate::support::database::{Server, select_as_text, try_rows};
-use crate::support::wait::random;
+use crate::support::process::new_folder;
+use crate::support::servers::Rabbitmq;
+use crate::support::wait::{random, unique_name};
 
 /// Between two samples.
 const EVERY: Duration = Duration::from_millis(250);
@@ -31,7 +35,8 @@ const NO_BACKLOG: u64 = 200;
 
 /// Runs inside the broker's node and writes the depths of both queues into a file, ten times a
 /// second, as long as a second file exists: `rabbitmqctl` would cost a second of CPU each time.
-/// `messages` are ready and unacked ones, at one moment.
+/// `messages` are ready and unacked ones, at one moment. While a node starts, queues are missing
+/// that it hasn't recovered yet, and a quorum queue's leader may lack what is in its log.
 const WATCH: &str = r#"
 File = "FILE", Go = "FILE.go",
 Total = fun(Name) ->
@@ -39,7 +44,7 @@ Total = fun(Name) ->
         {ok, Q} ->
             case amqqueue:get_type(Q) of
                 rabbit_quorum_queue ->
-                    {ok, {_, N}, _} = ra:leader_query(amqqueue:get_pid(Q), fun rabbit_fifo:query_messages_total/1), N;
+                    {ok, N, _} = ra:consistent_query(amqqueue:get_pid(Q), fun rabbit_fifo:query_messages_total/1, 5000), N;
                 _ -> [{messages, N}] = rabbit_amqqueue:info(Q, [messages]), N
             end;
         _ -> missing
@@ -49,6 +54,7 @@ Loop = fun(Self, Number) ->
     case filelib:is_file(Go) of
         true ->
             Next = try
+                true = rabbit:is_running(),
                 Main = Total(<<"QUEUE">>), Dead = Total(<<"QUEUE.dead">>),
                 ok = file:write_file(File ++ ".new", io_lib:format("~w ~w ~w", [Number, Main, Dead])),
                 ok = file:rename(File ++ ".new", File),
@@ -244,4 +250,40 @@ async fn sample(gauge: &mut Gauge, books: &Books, url: &str) -> Option<(u64, u64
     let after = books.tally();
     let there = written + depths.dead + after.repeats + after.excused;
     Some((confirmed.saturating_sub(depths.queue).saturating_sub(there), depths.queue))
+}
+
+/// What is in a queue doesn't become less because its node starts anew: a depth too low would look
+/// like an early ack.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_a_restart_never_lowers_a_depth() {
+    const MESSAGES: usize = 3_000;
+    let mut node = Rabbitmq::start().await;
+    let queue = unique_name("depths");
+    {
+        let broker = Broker::of(&node).await;
+        for name in [queue.clone(), format!("{queue}.dead")] {
+            broker.declare(&name, Kind::Quorum).await;
+            broker.publish(&name, (0..MESSAGES).map(|n| Message::json(&n.to_string(), "{}"))).await;
+        }
+    }
+    let mut gauge = Gauge::new(&node.ctl_prefix(), &queue, new_folder("depths"));
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let reading = tokio::spawn(async move {
+        let mut read = Vec::new();
+        while !stopped.load(Ordering::Relaxed) {
+            read.extend(gauge.read().await);
+        }
+        read
+    });
+    for _ in 0..3 {
+        node.stop().await;
+        node.restart().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let read = reading.await.expect("no panic");
+    let all = Depths { queue: MESSAGES as u64, dead: MESSAGES as u64 };
+    let wrong: Vec<&Depths> = read.iter().filter(|depths| **depths != all).collect();
+    assert!(wrong.is_empty() && !read.is_empty(), "{} of {}: {wrong:?}", wrong.len(), read.len());
 }

@@ -80,7 +80,7 @@ async fn slow_a_silent_network_is_noticed_by_heartbeats() {
 }
 
 #[tokio::test]
-async fn connections_and_channels_closed_by_the_operator_come_back() {
+async fn slow_connections_and_channels_closed_by_the_operator_come_back() {
     let node = Rabbitmq::start().await;
     let mut scene = Scene::on(&node, Kind::Quorum).await;
     let mut worker = Worker::run(&scene.config("consumers = 2"));

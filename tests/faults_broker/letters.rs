@@ -23,7 +23,7 @@ fn letter<'a>(letters: &'a [Taken], id: &str) -> &'a Taken {
 }
 
 #[tokio::test]
-async fn every_special_message_gets_its_dead_letter() {
+async fn slow_every_special_message_gets_its_dead_letter() {
     let mut scene = Scene::shared(Kind::Quorum).await;
     let (source, elsewhere) = (scene.queue.clone(), format!("{}.elsewhere", scene.queue));
     scene.broker.declare(&elsewhere, Kind::Classic).await;

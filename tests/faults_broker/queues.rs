@@ -123,7 +123,7 @@ async fn a_dead_letter_queue_missing_at_start_pauses_unless_it_may_be_declared()
 }
 
 #[tokio::test]
-async fn a_dead_letter_queue_deleted_while_running_keeps_its_messages_unacked() {
+async fn slow_a_dead_letter_queue_deleted_while_running_keeps_its_messages_unacked() {
     let mut scene = Scene::shared(Kind::Quorum).await;
     scene.broker.declare(&scene.dead(), Kind::Classic).await;
     let mut worker = Worker::run(&scene.config("\n[pipelines.orders.dead_letter]\ndeclare = false\n"));

@@ -82,7 +82,7 @@ async fn slow_a_locked_table_is_waited_for_in_mysql() {
 }
 
 #[tokio::test]
-async fn a_locked_file_is_waited_for_and_then_held_in_sqlite() {
+async fn slow_a_locked_file_is_waited_for_and_then_held_in_sqlite() {
     locked(Server::Sqlite, 12, true).await;
 }
 

@@ -51,7 +51,7 @@ async fn killed_again_and_again(server: Server) {
 }
 
 #[tokio::test]
-async fn killed_again_and_again_postgres_has_each_row_once() {
+async fn slow_killed_again_and_again_postgres_has_each_row_once() {
     killed_again_and_again(Server::Postgres).await;
 }
 
@@ -169,7 +169,7 @@ async fn short(mut site: Site) -> Site {
 }
 
 #[tokio::test]
-async fn a_postgres_that_is_stopped_is_waited_for() {
+async fn slow_a_postgres_that_is_stopped_is_waited_for() {
     let mut postgres = Postgres::start().await;
     let site = short(Site::on(TestDatabase::on(&postgres.url()).await).await).await;
     let mut worker = warm(&site).await;
@@ -181,7 +181,7 @@ async fn a_postgres_that_is_stopped_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_mariadb_that_is_killed_is_waited_for() {
+async fn slow_a_mariadb_that_is_killed_is_waited_for() {
     let mut mariadb = Mysql::start().await;
     let site = short(Site::on(TestDatabase::on(&mariadb.url()).await).await).await;
     let mut worker = warm(&site).await;
@@ -233,7 +233,7 @@ async fn slow_a_commit_whose_answer_never_comes_writes_once() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_at_the_start_costs_no_delivery() {
+async fn slow_a_database_that_is_away_at_the_start_costs_no_delivery() {
     let mut postgres = Postgres::start().await;
     let site = short(Site::on(TestDatabase::on(&postgres.url()).await).await).await;
     let orders = Orders::good(0..100);
@@ -250,7 +250,7 @@ async fn a_database_that_is_away_at_the_start_costs_no_delivery() {
 }
 
 #[tokio::test]
-async fn after_hold_messages_are_given_back_once_and_taken_again_when_the_database_is_back() {
+async fn slow_after_hold_messages_are_given_back_once_and_taken_again_when_the_database_is_back() {
     let mut postgres = Postgres::start().await;
     let mut site = short(Site::on(TestDatabase::on(&postgres.url()).await).await).await;
     site.retry = "hold = \"3s\"".into();

@@ -46,14 +46,14 @@ async fn repeats_in_batches_consumers_and_processes_are_written_once_by_the_ledg
 }
 
 #[tokio::test]
-async fn repeats_in_batches_consumers_and_processes_are_written_once_by_a_column() {
+async fn slow_repeats_in_batches_consumers_and_processes_are_written_once_by_a_column() {
     for server in Server::ALL {
         repeated(server, "deduplicate = \"column:id\"").await;
     }
 }
 
 #[tokio::test]
-async fn repeats_without_deduplication_are_written_again() {
+async fn slow_repeats_without_deduplication_are_written_again() {
     for server in Server::ALL {
         let mut site = Site::new(server).await;
         site.keys = "deduplicate = \"none\"".into();
@@ -127,7 +127,7 @@ async fn an_id_with_another_body_is_dead_lettered() {
 }
 
 #[tokio::test]
-async fn an_id_with_another_body_counts_as_a_duplicate_where_the_config_says_so() {
+async fn slow_an_id_with_another_body_counts_as_a_duplicate_where_the_config_says_so() {
     for server in Server::ALL {
         other_body(server, "id_conflict = \"ignore\"", false).await;
     }

@@ -181,7 +181,7 @@ async fn a_new_ledger_isnt_taken_for_an_emptied_one_by_further_consumers() {
 }
 
 #[tokio::test]
-async fn an_emptied_ledger_is_said_loudly_at_the_start() {
+async fn slow_an_emptied_ledger_is_said_loudly_at_the_start() {
     for server in Server::ALL {
         emptied_ledger_is_said(server).await;
     }

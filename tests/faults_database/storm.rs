@@ -54,7 +54,7 @@ async fn replay_and_audit(site: &Site, letters: u64) {
 }
 
 #[tokio::test]
-async fn a_storm_pauses_and_a_changed_table_ends_it_in_postgres() {
+async fn slow_a_storm_pauses_and_a_changed_table_ends_it_in_postgres() {
     let site = drifted(Server::Postgres, CHECK).await;
     let mut worker = Worker::run(&site.config());
     let letters = paused(&site, &mut worker).await;
@@ -81,7 +81,7 @@ async fn a_storm_pauses_and_resume_tries_again_in_mysql() {
 }
 
 #[tokio::test]
-async fn a_resumed_storm_that_goes_on_pauses_again() {
+async fn slow_a_resumed_storm_that_goes_on_pauses_again() {
     let site = drifted(Server::Postgres, CHECK).await;
     let mut worker = Worker::run(&site.config());
     let before = paused(&site, &mut worker).await;
@@ -138,7 +138,7 @@ async fn slow_a_storm_that_outlasts_hold_gives_back_and_goes_on_waiting() {
 }
 
 #[tokio::test]
-async fn a_storm_that_somebody_wants_dead_lettered_drains() {
+async fn slow_a_storm_that_somebody_wants_dead_lettered_drains() {
     let site = drifted(Server::Postgres, CHECK).await;
     let mut worker = Worker::run(&site.config());
     paused(&site, &mut worker).await;

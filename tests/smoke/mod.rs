@@ -46,7 +46,7 @@ async fn a_dropped_database_is_gone() {
 }
 
 #[tokio::test]
-async fn the_producer_publishes_20000_and_counts_them() {
+async fn slow_the_producer_publishes_20000_and_counts_them() {
     let broker = Broker::shared().await;
     let queue = unique_name("smoke");
     broker.declare(&queue, Kind::Quorum).await;
@@ -57,7 +57,7 @@ async fn the_producer_publishes_20000_and_counts_them() {
 }
 
 #[tokio::test]
-async fn unacked_messages_are_counted_at_once() {
+async fn slow_unacked_messages_are_counted_at_once() {
     for kind in [Kind::Classic, Kind::Quorum] {
         let broker = Broker::shared().await;
         let queue = unique_name("smoke");
@@ -157,7 +157,7 @@ async fn a_frozen_mariadb_answers_later() {
 }
 
 #[tokio::test]
-async fn a_killed_rabbitmq_comes_back_with_its_messages() {
+async fn slow_a_killed_rabbitmq_comes_back_with_its_messages() {
     let mut node = Rabbitmq::start().await;
     let broker = Broker::of(&node).await;
     broker.declare("q", Kind::Classic).await;

@@ -227,7 +227,7 @@ async fn postgres_mixed_in_one_batch() {
 }
 
 #[tokio::test]
-async fn postgres_one_by_one_in_reverse() {
+async fn slow_postgres_one_by_one_in_reverse() {
     let database = TestDatabase::fresh(Server::Postgres).await;
     check(&database, postgres::SETUP, &postgres::tables(), Batches::OneByOneInReverse).await;
 }
@@ -239,7 +239,7 @@ async fn mysql_mixed_in_one_batch() {
 }
 
 #[tokio::test]
-async fn mysql_one_by_one_in_reverse() {
+async fn slow_mysql_one_by_one_in_reverse() {
     let database = TestDatabase::fresh(Server::Mysql).await;
     check(&database, "", &mysql::tables(), Batches::OneByOneInReverse).await;
 }

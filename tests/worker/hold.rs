@@ -53,7 +53,7 @@ async fn a_crash_loop_beside_a_dead_database_spends_no_delivery() {
 }
 
 #[tokio::test]
-async fn after_hold_messages_are_given_back_once_and_nobody_subscribes_before_the_database_answers() {
+async fn slow_after_hold_messages_are_given_back_once_and_nobody_subscribes_before_the_database_answers() {
     let proxy = Proxy::start(url::Url::parse(&shared_postgres_url()).unwrap().port().unwrap()).await;
     let mut scene = Scene::with(Kind::Quorum, Server::Postgres).await;
     let through =

@@ -9,7 +9,7 @@ use crate::support::wait::{PATIENCE, eventually};
 use crate::worker::scene::Scene;
 
 #[tokio::test]
-async fn the_prefetch_starts_small_widens_and_narrows_for_large_bodies() {
+async fn slow_the_prefetch_starts_small_widens_and_narrows_for_large_bodies() {
     let mut scene = Scene::shared(Kind::Quorum).await;
     let limits = "\n[pipelines.orders.limits]\nmax_body = \"128KiB\"\nmax_unacked_bytes = \"1MiB\"\n";
     let mut worker = Worker::run(&scene.config(limits));

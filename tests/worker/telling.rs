@@ -142,7 +142,7 @@ async fn dead_letters_of_a_quorum_queue_can_be_looked_at() {
 }
 
 #[tokio::test]
-async fn logins_with_any_character_come_from_files() {
+async fn slow_logins_with_any_character_come_from_files() {
     let mut scene = Scene::with(Kind::Classic, Server::Postgres).await;
     let password = "p@ss/w%rd:#?&= ü\"'\\";
     let user = unique_name("user");

@@ -1,6 +1,6 @@
 //! Rows that the server can't take, and a database that is away while the worker dies again and again.
 
-use super::session::Session;
+use super::session::{Session, log_in_as_worker};
 use super::{OWN, Setting, counted, quiet, shows};
 use crate::faults::books::{Expected, Order};
 use crate::faults::scene::Scene;
@@ -11,7 +11,16 @@ use crate::support::database::Server;
 pub const SMALL_PACKETS: Setting = Setting { mariadb: &["--max-allowed-packet=1M"], ..OWN };
 
 fn dead(id: &str, body: String, code: &'static str) -> Order {
-    Order::new(id, body, Expected::Dead(Some(Cause { class: "row_rejected", code, column: None })))
+    dead_of("row_rejected", id, body, code)
+}
+
+fn dead_of(class: &'static str, id: &str, body: String, code: &'static str) -> Order {
+    Order::new(id, body, Expected::Dead(Some(Cause { class, code, column: None })))
+}
+
+/// A good order but for its customer.
+fn body_of(customer: &str) -> String {
+    orders::good(1).0.replace("Zoë 🦊 1", customer)
 }
 
 /// Among good ones, which are written.
@@ -65,9 +74,59 @@ pub async fn kills_connection(scene: &mut Scene) {
         }
     };
     scene.database.execute(trigger).await;
-    let (body, _) = orders::good(1);
-    let killer = dead("killer", body.replace("Zoë 🦊 1", "killer"), "connection_lost");
-    publish_and_wait(scene, killer).await;
+    publish_and_wait(scene, dead("killer", body_of("killer"), "connection_lost")).await;
+}
+
+/// An error that only its author knows.
+pub async fn refused_by_trigger(scene: &mut Scene) {
+    let (trigger, class, code) = match scene.run.server {
+        Server::Postgres => (
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$; \
+             CREATE TRIGGER no BEFORE INSERT ON orders FOR EACH ROW WHEN (NEW.customer = 'unwanted') EXECUTE FUNCTION no()",
+            "unknown",
+            "P0001",
+        ),
+        Server::Mysql => (
+            "CREATE TRIGGER no BEFORE INSERT ON orders FOR EACH ROW \
+             IF NEW.customer = 'unwanted' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this one'; END IF",
+            "row_rejected",
+            "1644",
+        ),
+        Server::Sqlite => (
+            "CREATE TRIGGER no BEFORE INSERT ON orders WHEN NEW.customer = 'unwanted' \
+             BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+            "row_rejected",
+            "SQLITE_CONSTRAINT_TRIGGER",
+        ),
+    };
+    scene.database.execute(trigger).await;
+    publish_and_wait(scene, dead_of(class, "unwanted", body_of("unwanted"), code)).await;
+}
+
+/// The code of a lacking privilege, for one row.
+pub async fn refused_by_policy(scene: &mut Scene) {
+    log_in_as_worker(scene).await;
+    scene
+        .database
+        .execute(
+            "ALTER TABLE orders ENABLE ROW LEVEL SECURITY; CREATE POLICY readable ON orders FOR SELECT USING (true); \
+             CREATE POLICY mine ON orders FOR INSERT WITH CHECK (customer <> 'theirs')",
+        )
+        .await;
+    publish_and_wait(scene, dead_of("sink_misconfigured", "theirs", body_of("theirs"), "42501")).await;
+}
+
+pub async fn refused_at_commit(scene: &mut Scene) {
+    scene
+        .database
+        .execute(
+            "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '23514'; END $$; \
+             CREATE CONSTRAINT TRIGGER late AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW WHEN (NEW.customer = 'late') EXECUTE FUNCTION late()",
+        )
+        .await;
+    publish_and_wait(scene, dead("late", body_of("late"), "23514")).await;
 }
 
 /// Returns that the queue allows.
