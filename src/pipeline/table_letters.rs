@@ -30,13 +30,10 @@ pub(crate) fn letter_unit(pipeline: &config::Pipeline, rejection: Rejection) -> 
     Unit { delivery, ledger: None, changes: Vec::new(), attempts: 0, letter }
 }
 
-/// The rejection that such a unit is of; of any other unit, the delivery.
-pub(super) fn rejection(unit: Unit) -> Result<Rejection, Delivery> {
-    let Delivery { tag, envelope, .. } = unit.delivery;
-    match unit.letter {
-        Some(letter) => Ok(Rejection { tag, attempts: letter.attempts, envelope, failure: letter.failure }),
-        None => Err(Delivery { tag, envelope, arrived: unit.delivery.arrived }),
-    }
+/// The rejection that such a unit is of.
+pub(super) fn rejection(delivery: Delivery, letter: Letter) -> Rejection {
+    let Delivery { tag, envelope, .. } = delivery;
+    Rejection { tag, attempts: letter.attempts, envelope, failure: letter.failure }
 }
 
 impl<S: Source> Consumer<S> {

@@ -92,10 +92,10 @@ impl Trouble {
     /// What waits in it keeps a pipeline from going on: so many at most, and a dead letter.
     pub(super) fn hinders(self, hindrance: &mut Hindrance, most: usize) {
         for unit in self.units {
-            match rejection(unit) {
-                Ok(rejection) => hindrance.letter = Some(rejection),
-                Err(delivery) if hindrance.deliveries.len() < most => hindrance.deliveries.push(delivery),
-                Err(_) => {}
+            match unit.letter {
+                Some(letter) => hindrance.letter = Some(rejection(unit.delivery, *letter)),
+                None if hindrance.deliveries.len() < most => hindrance.deliveries.push(unit.delivery),
+                None => {}
             }
         }
     }

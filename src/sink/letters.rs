@@ -197,7 +197,7 @@ async fn insert<E: Engine>(
     known: Known,
 ) -> Result<(), Failure> {
     let bytes = |row: &&LetterRow| row.body.len() + row.headers.len() + row.properties.len() + 8 * 1024;
-    if let Some(large) = rows.iter().map(|row| bytes(row)).find(|bytes| *bytes > engine.most_bytes()) {
+    if let Some(large) = rows.iter().map(bytes).find(|bytes| *bytes > engine.most_bytes()) {
         let message = format!("a dead letter needs a packet of about {large} bytes: raise max_allowed_packet");
         return Err(Failure::new(ErrorClass::RowRejected, "too_large", message));
     }
