@@ -133,7 +133,7 @@ mod tests {
             envelope.headers.set("x-delivery-count", HeaderValue::I64(deliveries));
         }
         let delivery = Delivery { tag, arrived: Instant::now(), envelope };
-        Mapped::Unit(Unit { delivery, ledger: None, changes: Vec::new(), attempts: 0 })
+        Mapped::Unit(Unit { delivery, ledger: None, changes: Vec::new(), attempts: 0, letter: None })
     }
 
     fn batcher(max_rows: usize, max_bytes: usize, linger: Duration) -> Batcher {

@@ -3,6 +3,7 @@
 //! `config/` beside this file reads TOML and environment into it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -398,11 +399,44 @@ pub struct Storm {
     pub action: StormAction,
 }
 
-/// `[pipelines.*.dead_letter]`
+/// `[pipelines.*.dead_letter]`: where rejected messages go.
 #[derive(Clone, Debug)]
-pub struct DeadLetter {
-    /// The queue, published to through the default exchange.
-    pub queue: String,
-    /// Declare it where it is missing.
-    pub declare: bool,
+pub enum DeadLetter {
+    /// Into a queue.
+    Queue {
+        /// Published to through the default exchange.
+        name: String,
+        /// Declare it where it is missing.
+        declare: bool,
+    },
+    /// Into a table of the pipeline's database.
+    Table(TableName),
+}
+
+impl DeadLetter {
+    /// The queue, if it is one.
+    pub fn queue(&self) -> Option<&str> {
+        match self {
+            DeadLetter::Queue { name, .. } => Some(name),
+            DeadLetter::Table(_) => None,
+        }
+    }
+
+    /// The table, if it is one.
+    pub fn table(&self) -> Option<&TableName> {
+        match self {
+            DeadLetter::Queue { .. } => None,
+            DeadLetter::Table(table) => Some(table),
+        }
+    }
+}
+
+/// The queue's name, or the table's.
+impl fmt::Display for DeadLetter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeadLetter::Queue { name, .. } => f.write_str(name),
+            DeadLetter::Table(table) => table.fmt(f),
+        }
+    }
 }

@@ -12,11 +12,13 @@ mod json;
 mod line;
 mod read;
 mod replay;
+mod row;
 mod wrap;
 
 pub use line::{BadLine, Line};
 pub use read::{DeadLetterInfo, read};
 pub use replay::{edited, replayed, replayed_as};
+pub use row::{of_row, rejected_row, row};
 pub use wrap::unwrapped;
 
 /// The exchange that the message first came through.
@@ -94,7 +96,7 @@ pub struct Rejected<'a> {
     pub attempts: u32,
     /// When it was rejected.
     pub failed_at: jiff::Timestamp,
-    /// Where the dead letter goes.
+    /// Where the dead letter goes, if that is a queue.
     pub dead_letter_queue: &'a str,
 }
 

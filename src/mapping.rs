@@ -171,6 +171,7 @@ impl Plan {
                 targets: vec![Target { table: table.name.clone(), columns: target, expressions }],
                 deduplication,
                 id_conflict: pipeline.id_conflict,
+                letters: pipeline.dead_letter.table().cloned(),
             }),
         })
     }
@@ -186,6 +187,7 @@ impl Plan {
                 ledger,
                 changes: vec![Change { target: 0, operation: Operation::Insert, row }],
                 attempts: 0,
+                letter: None,
             }),
             Err(failure) => Err(Box::new((delivery, failure))),
         }

@@ -11,6 +11,10 @@ use tokio::time::Instant;
 
 use crate::error::Failure;
 
+mod letter;
+
+pub use letter::{Letter, LetterRow};
+
 /// An AMQP field value, in the width in which it was received, so that a dead letter carries
 /// headers on exactly as they were (AMQP 0-9-1, section 4.2.5.5, with RabbitMQ's errata).
 #[derive(Clone, Debug, PartialEq)]
@@ -292,8 +296,8 @@ pub struct LedgerEntry {
 }
 
 /// What one delivery asks of the database: all of its changes and its ledger entry in one
-/// transaction, or nothing, with one outcome. A stream's offset or a dead-letter row are changes
-/// on further targets.
+/// transaction, or nothing, with one outcome. A stream's offset would be a change on a further
+/// target.
 #[derive(Debug)]
 pub struct Unit {
     /// Where it came from, to be settled by the outcome.
@@ -304,6 +308,8 @@ pub struct Unit {
     pub changes: Vec<Change>,
     /// In how many transactions it has been.
     pub attempts: u32,
+    /// The message was rejected: its dead letter is all that is written of it.
+    pub letter: Option<Box<Letter>>,
 }
 
 /// What became of a delivery.

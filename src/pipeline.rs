@@ -12,6 +12,7 @@ mod pace;
 mod seat;
 mod settlement;
 mod storm;
+mod table_letters;
 mod trouble;
 
 use std::sync::Arc;
@@ -22,13 +23,13 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::batch::{Batcher, Mapped};
+use crate::batch::{Batch, Batcher, Mapped};
 use crate::catalogue::Table;
 use crate::checks::Prepared;
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::mapping::Plan;
-use crate::message::Delivery;
+use crate::message::{Delivery, Unit};
 use crate::rabbitmq::{Source, SourceEvent};
 use crate::shutdown::{Phase, Shutdown};
 use crate::sink::Database;
@@ -43,6 +44,7 @@ use pace::Pace;
 use seat::{Answer, Job, Seat};
 use settlement::Settlement;
 pub(crate) use storm::Storm;
+pub(crate) use table_letters::letter_unit;
 use trouble::{Parked, Trouble};
 
 /// The loop turns at least this often, so that a wedge can be told from a quiet queue.
@@ -115,6 +117,8 @@ pub(crate) struct Consumer<S> {
     pace: Pace,
     writer: Seat,
     letters: Letters,
+    /// Letters for a table, which go with the next batch.
+    letters_due: Vec<Unit>,
     trouble: Option<Trouble>,
     parked: Vec<Parked>,
     /// Rejections that a storm keeps from being dead-lettered.
@@ -163,6 +167,7 @@ impl<S: Source> Consumer<S> {
             pace,
             writer: Seat::new(writer, Arc::clone(&context)),
             letters: Letters::new(letter_box, &context.config.retry),
+            letters_due: Vec::new(),
             trouble: None,
             parked: Vec::new(),
             held: Vec::new(),
@@ -210,10 +215,16 @@ impl<S: Source> Consumer<S> {
         if let (Some(emptiness), false) = (&self.context.emptiness, matches!(end, End::Drained)) {
             emptiness.vote(self.index, false);
         }
-        self.context.storm.forget(self.letters.unpublished().map(|rejection| rejection.failure.cause()));
+        let unwritten = self.trouble.iter().flat_map(Trouble::letters);
+        let unwritten = unwritten.chain(self.letters_due.iter().filter_map(|unit| unit.letter.as_deref()));
+        let unwritten = unwritten.map(|letter| letter.failure.cause());
+        let unpublished = self.letters.unpublished().map(|rejection| rejection.failure.cause());
+        self.context.storm.forget(unpublished.chain(unwritten));
         if let End::HoldExpired { hindrance, .. } = &mut end {
-            hindrance.deliveries = self.trouble.map(|trouble| trouble.hindrances(HINDRANCES)).unwrap_or_default();
             hindrance.letter = self.letters.take_unpublished();
+            if let Some(trouble) = self.trouble {
+                trouble.hinders(hindrance, HINDRANCES);
+            }
         }
         let tags = self.settlement.outstanding_tags();
         self.source.give_back(tags).await;
@@ -411,13 +422,17 @@ impl<S: Source> Consumer<S> {
             self.writer.give_parked(due, Arc::clone(&self.plan));
             return;
         }
-        if self.storm_on() || self.pace.next_batch().is_some_and(|at| at > now) {
+        let mut units = self.take_letters();
+        let waits = self.storm_on() || self.pace.next_batch().is_some_and(|at| at > now);
+        let batch = if waits { None } else { self.batcher.take(now, self.draining) };
+        if batch.is_none() && units.is_empty() {
             return;
         }
-        let Some(batch) = self.batcher.take(now, self.draining) else { return };
-        self.pace.spend(now, batch.units.len() + batch.refused.len());
-        self.writer.refused = batch.refused;
-        if batch.units.is_empty() {
+        let Batch { units: rows, refused } = batch.unwrap_or_default();
+        self.pace.spend(now, rows.len() + refused.len());
+        self.writer.refused = refused;
+        units.extend(rows);
+        if units.is_empty() {
             // What mapping knows of the table may be out of date. With units, their transaction tells.
             let by_table = |(_, failure): &(Delivery, Failure)| failure.class == ErrorClass::Mapping;
             match self.writer.refused.iter().any(by_table) {
@@ -426,7 +441,7 @@ impl<S: Source> Consumer<S> {
             }
             return;
         }
-        self.writer.give(Job::Write { units: batch.units, how: How::Together, plan: Arc::clone(&self.plan) });
+        self.writer.give(Job::Write { units, how: How::Together, plan: Arc::clone(&self.plan) });
     }
 
     /// The state and its reason, worst first.

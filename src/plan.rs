@@ -47,4 +47,6 @@ pub struct WritePlan {
     pub deduplication: Deduplication,
     /// What a known ID with another body hash is: rejected, or a duplicate.
     pub id_conflict: IdConflict,
+    /// The table of dead letters, where they go into one.
+    pub letters: Option<TableName>,
 }

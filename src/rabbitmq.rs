@@ -23,7 +23,7 @@ pub use connection::{BrokerVersion, Connection, QueueState};
 pub use management::{Management, QueueFacts};
 pub use probe::{Publishing, Rights};
 pub use publisher::{CONFIRM_TIMEOUT, DeadLetters, Publisher, UNROUTABLE};
-pub use rotation::{AT_ONCE, Fate, Held, Rotation};
+pub use rotation::{AT_ONCE, Fate, Held, Rotation, new_mark};
 pub use subscription::Subscription;
 
 /// What a subscription has to say.

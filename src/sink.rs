@@ -18,6 +18,7 @@ use crate::plan::{Ledger, WritePlan};
 
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod datetime_text;
+mod letters;
 mod marker;
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -30,6 +31,8 @@ mod shape;
 mod sqlite;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod values_sql;
+
+pub use letters::{LETTERS_MISSING, LetterChange, LetterRange, LetterTable, StoredLetter};
 
 /// Which pipeline's entries in the ledger, and what it writes to. Kept in a marker row, so that a
 /// second config of the same pipeline name, or a changed target, is noticed.
@@ -184,6 +187,9 @@ pub trait Session: Send {
     /// are `Duplicate`; a violation of any *other* unique key is an error. `isolating` makes
     /// deferred constraints fail at their statement instead of at COMMIT.
     ///
+    /// A unit with a letter has no ledger entry and no changes: its letter is written into the plan's
+    /// table, unless that has it already, and the outcome is `Written`.
+    ///
     /// A row that the server could never take because of its size is `row_rejected`, code
     /// `too_large`, before anything is sent, when it is alone; among others they are split into
     /// several statements of one transaction.
@@ -216,6 +222,12 @@ pub trait Session: Send {
     /// Deletes up to `limit` of the pipeline's entries older than `keep` by the database's clock.
     /// Returns how many.
     fn prune<'a>(&'a mut self, ledger: &'a Ledger, keep: Duration, limit: u32) -> BoxFuture<'a, Result<u64, Failure>>;
+
+    /// The table of dead letters of that name, made or not. `None`: no letters can be kept here.
+    fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
+        let _none = table;
+        None
+    }
 
     /// What weakens durability on this server (`synchronous_commit = off`, …), in words for the
     /// guarantee's line; empty where nothing does.

@@ -95,14 +95,18 @@ impl Writer {
     /// A unit that meets contention doesn't keep the others waiting, unless too many do.
     async fn one_by_one(&mut self, plan: &WritePlan, round: &mut Round, leaders: &[usize]) -> Result<(), Failure> {
         let mut contended = Contended::default();
+        let mut unwritten = None;
         for &at in leaders {
             match self.transaction(plan, &round.pick(&[at]), true).await {
                 Ok(outcomes) => round.decide(&[at], outcomes),
+                Err(failure) if round.is_letter(at) && failure.class == ErrorClass::RowRejected => {
+                    unwritten = Some(letter_failed(failure));
+                }
                 Err(failure) if failure.class == ErrorClass::RowRejected => round.refuse(at, failure),
                 Err(failure) => contended.meet(failure)?,
             }
         }
-        contended.end()
+        unwritten.map_or_else(|| contended.end(), Err)
     }
 
     /// Bisection. Each failure that may be a row's own splits its range; a range of one is at
@@ -128,6 +132,10 @@ impl Writer {
                 self.probe_after_loss(plan).await?;
             }
             match range.as_slice() {
+                // There is nowhere else for it to go: it waits, and keeps no other from being written.
+                [at] if round.is_letter(*at) && class != ErrorClass::SinkContention && !is_table_changed(&failure) => {
+                    unavailable = Some(letter_failed(failure));
+                }
                 [at] if class == ErrorClass::RowRejected => round.refuse(*at, failure),
                 [_] if class == ErrorClass::SinkContention => contended.meet(failure)?,
                 // No row's doing, and the next one would meet it, too.
@@ -249,6 +257,7 @@ impl Writer {
         for unit in units {
             let mut session = self.connect().await?;
             let failure = match tokio::time::timeout(self.write_deadline, session.rehearse(plan, &[unit])).await {
+                Ok(Err(failure)) if unit.letter.is_some() => return Err(failure),
                 Ok(Ok(_)) => {
                     session.close().await;
                     continue;
@@ -310,6 +319,17 @@ impl Writer {
 
 fn overdue(message: &'static str) -> Failure {
     Failure::new(ErrorClass::SinkUnavailable, "deadline", message)
+}
+
+/// A dead letter that can't be written can't become another dead letter.
+fn letter_failed(failure: Failure) -> Failure {
+    match failure.class {
+        ErrorClass::SinkUnavailable => failure,
+        _ => {
+            let message = format!("a dead letter can't be written ({failure})");
+            Failure::new(ErrorClass::DeadLetterFailed, failure.code, message).detail(failure.detail.reveal())
+        }
+    }
 }
 
 /// What a row is dead-lettered as that loses its connection each time.

@@ -7,6 +7,7 @@ mod support;
 mod cases;
 mod check;
 mod dlq;
+mod dlq_table;
 mod explain;
 mod faults;
 mod faults_broker;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Finding, Level};
-use crate::config;
+use crate::config::{self, DeadLetter};
 use crate::error::Failure;
 use crate::guarantee::Gap;
 use crate::rabbitmq::{BrokerVersion, Connection, Management, Publishing, QueueFacts, QueueState, Rabbitmq, Rights};
@@ -125,7 +125,9 @@ impl Look<'_> {
 
     async fn through(&mut self) -> Result<(), Failure> {
         let there = self.queue().await?;
-        self.dead_letters().await?;
+        if let DeadLetter::Queue { name, declare } = &self.pipeline.dead_letter {
+            self.dead_letters(name, *declare).await?;
+        }
         match Management::of(self.broker) {
             Some(management) => self.managed(&management, there).await,
             None => self.not_managed("not known (set management_url)"),
@@ -201,36 +203,38 @@ impl Look<'_> {
             let names: Vec<String> = names.iter().map(|name| name.replace('.', "\\.")).collect();
             format!("'^({})$'", names.join("|"))
         };
-        let (queue, dead) = (self.pipeline.queue.as_str(), self.pipeline.dead_letter.queue.as_str());
-        let configure = if self.pipeline.declare.is_some() { pattern(&[queue, dead]) } else { pattern(&[dead]) };
+        let queue = self.pipeline.queue.as_str();
+        let dead = self.pipeline.dead_letter.queue();
+        let declared = self.pipeline.declare.as_ref().map(|_| queue);
+        let names = |names: &[Option<&str>]| pattern(&names.iter().flatten().copied().collect::<Vec<_>>());
         format!(
-            "rabbitmqctl set_permissions -p '{}' {} {configure} {} {}",
+            "rabbitmqctl set_permissions -p '{}' {} {} {} {}",
             self.vhost,
             self.rabbitmq.user(),
-            pattern(&["amq.default", queue, dead]),
-            pattern(&[queue, dead])
+            names(&[declared, dead]),
+            names(&[Some("amq.default"), Some(queue), dead]),
+            names(&[Some(queue), dead])
         )
     }
 
-    async fn dead_letters(&mut self) -> Result<(), Failure> {
-        let dead = &self.pipeline.dead_letter;
-        match self.connection.queue_exists(&dead.queue).await {
+    async fn dead_letters(&mut self, queue: &str, declare: bool) -> Result<(), Failure> {
+        match self.connection.queue_exists(queue).await {
             Ok(QueueState::Present { ready, .. }) => {
-                let text = format!("{} takes them; {ready} lie there", dead.queue);
+                let text = format!("{queue} takes them; {ready} lie there");
                 self.add(Finding::ok("dead letters", text));
             }
-            Ok(QueueState::Missing) if dead.declare => {
-                self.add(Finding::ok("dead letters", format!("{} is missing; the worker declares it", dead.queue)));
-                let rights = self.connection.may_declare(&dead.queue).await?;
-                self.right("permissions", &rights, &format!("configure queue {}", dead.queue));
+            Ok(QueueState::Missing) if declare => {
+                self.add(Finding::ok("dead letters", format!("{queue} is missing; the worker declares it")));
+                let rights = self.connection.may_declare(queue).await?;
+                self.right("permissions", &rights, &format!("configure queue {queue}"));
             }
             Ok(QueueState::Missing) => {
                 let place = format!("create it, or in [pipelines.{}.dead_letter]:", self.pipeline.name);
-                let text = format!("{} is missing in vhost {}", dead.queue, self.vhost);
+                let text = format!("{queue} is missing in vhost {}", self.vhost);
                 self.add(Finding::wrong("dead letters", text).todo(place).mend("declare = true"));
             }
             Err(failure) if failure.code == "403" => {
-                self.right("permissions", &Rights::Refused, &format!("look at or configure queue {}", dead.queue));
+                self.right("permissions", &Rights::Refused, &format!("look at or configure queue {queue}"));
             }
             Err(failure) => self.refused("dead letters", failure)?,
         }

@@ -2,12 +2,12 @@
 
 use super::{Finding, Level, clock, columns};
 use crate::catalogue::{Table, TableName};
-use crate::config::{self, Deduplicate};
+use crate::config::{self, DeadLetter, Deduplicate};
 use crate::error::{ErrorClass, Failure};
 use crate::guarantee::Gap;
 use crate::mapping::{Plan, Problem};
 use crate::plan::{Deduplication, Ledger};
-use crate::sink::{Access, Database, LedgerIdentity, Opening, Session, Survey};
+use crate::sink::{Access, Database, LETTERS_MISSING, LedgerIdentity, Opening, Session, Survey};
 
 const POOL_SESSIONS: &str = "let it pool sessions (PgBouncer: pool_mode = session), since timeouts, SET ROLE and \
                              prepared statements belong to a session";
@@ -141,8 +141,9 @@ impl Look<'_> {
             let ledger = self.ledger(session).await?;
             self.side.ledger_open = ledger.is_some();
             self.side.ledger_emptied = ledger.as_ref().is_some_and(|ledger| ledger.emptied);
+            let letters_open = self.dead_letters(session).await?;
             if let (true, Some(table)) = (fits, &described) {
-                self.writing(session, table, ledger).await?;
+                self.writing(session, table, ledger, letters_open).await?;
             }
         }
         self.side.table = described;
@@ -300,6 +301,45 @@ impl Look<'_> {
         });
     }
 
+    /// The table of dead letters as far as it is there: as the ledger.
+    async fn dead_letters(&mut self, session: &mut dyn Session) -> Result<bool, Failure> {
+        let DeadLetter::Table(name) = &self.pipeline.dead_letter else { return Ok(false) };
+        let opening = match self.purpose {
+            Purpose::Look => Opening::Existing,
+            Purpose::Start(opening) => opening,
+        };
+        let lacking = || Failure::new(ErrorClass::SinkMisconfigured, "no_letters", "this database keeps no letters");
+        let mut letters = session.letters(name).ok_or_else(lacking)?;
+        match letters.open(opening).await {
+            Ok(()) => {
+                let count = letters.range(&self.pipeline.name).await?.count;
+                self.add(Finding::ok("dead letters", format!("table {name} takes them; {count} lie there")));
+                Ok(true)
+            }
+            Err(failure) if failure.code == LETTERS_MISSING && self.purpose == Purpose::Look => {
+                drop(letters);
+                let may_create = session.access(&self.pipeline.table, name).await.unwrap_or_default().may_create_ledger;
+                let missing = format!("table {name} is missing");
+                self.add(match may_create {
+                    Some(true) => Finding::ok("dead letters", format!("{missing}; the worker makes it at its start")),
+                    Some(false) => {
+                        Finding::warning("dead letters", format!("{missing}, and this login may not create tables"))
+                            .todo("let somebody make it; the worker prints the DDL at its start")
+                    }
+                    None => {
+                        let unsure = format!("{missing}; not known whether this login may create tables");
+                        Finding::unknown("dead letters", unsure)
+                    }
+                });
+                Ok(false)
+            }
+            Err(failure) => {
+                drop(letters);
+                self.side(Err::<(), _>(failure), "dead letters").map(|_| false)
+            }
+        }
+    }
+
     /// Whether rows can be mapped into the table and this login may insert them, as far as the
     /// catalogue says.
     async fn table(&mut self, session: &mut dyn Session, table: &Table) -> Result<bool, Failure> {
@@ -379,12 +419,16 @@ impl Look<'_> {
         session: &mut dyn Session,
         table: &Table,
         ledger: Option<Ledger>,
+        letters_open: bool,
     ) -> Result<(), Failure> {
         let ledger_open = ledger.is_some();
         let Ok(plan) = self.plan(table, ledger) else { return Ok(()) };
         let mut write = (*plan.write).clone();
         if !ledger_open && matches!(write.deduplication, Deduplication::Ledger(_)) {
             write.deduplication = Deduplication::None;
+        }
+        if !letters_open {
+            write.letters = None;
         }
         self.side.plan = Some(plan);
         let probed = match session.probe_write(&write).await {

@@ -27,6 +27,7 @@ mod select;
 mod show;
 mod stats;
 mod store;
+mod table;
 
 use filter::FilterArgs;
 use store::{Ended, Store};
@@ -107,6 +108,16 @@ impl Command {
         }
     }
 
+    /// It does more than look.
+    fn changes(&self) -> bool {
+        match self {
+            Command::Stats(_) | Command::List(_) | Command::Show(_) | Command::Export(_) => false,
+            Command::Import(args) => !args.dry_run,
+            Command::Replay(args) => !args.dry_run,
+            Command::Edit(_) | Command::Discard(_) => true,
+        }
+    }
+
     /// What is wrong with it can be said before anything connects.
     fn check(&self) -> Result<(), CliError> {
         match self {
@@ -124,12 +135,12 @@ pub(super) async fn execute(config: &Config, command: Command, out: &mut Out) ->
     let shutdown = super::signals::listen()
         .map_err(|error| CliError::failed(format!("signals can't be listened for: {error}")))?;
     let mut aborted = shutdown.clone();
-    let mut store = Store::open(config, pipeline, command.name(), shutdown).await?;
+    let mut store = Store::open(config, pipeline, command.name(), command.changes(), shutdown).await?;
     let run = run(config, pipeline, &command, &mut store, out);
     let ended = tokio::select! {
         ended = run => ended,
         () = reached(&mut aborted, Phase::Abort) => {
-            complain("stopped at once; letters that were in hand go back to their queue");
+            complain("stopped at once; letters that were in hand stay where they were");
             return Ok(Exit::Failed);
         }
     };

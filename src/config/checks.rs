@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::reader::Section;
 use super::units::show_duration;
-use super::{Broker, Database, DatabaseKind, Deduplicate, Pipeline, UnknownFields};
+use super::{Broker, Database, DatabaseKind, DeadLetter, Deduplicate, Pipeline, UnknownFields, names};
+use crate::catalogue::TableName;
 
 /// A pipeline in itself and against its broker. Lowers its prefetch where a rate limit wants that.
 pub(super) fn pipeline(section: &Section<'_>, pipeline: &mut Pipeline, brokers: &BTreeMap<String, Broker>) {
@@ -111,7 +112,11 @@ fn ids(section: &Section<'_>, pipeline: &Pipeline) {
 }
 
 fn dead_letters(section: &Section<'_>, pipeline: &Pipeline) {
-    let (queue, dead) = (&pipeline.queue, &pipeline.dead_letter.queue);
+    let dead = match &pipeline.dead_letter {
+        DeadLetter::Queue { name, .. } => name,
+        DeadLetter::Table(table) => return dead_letter_table(section, pipeline, table),
+    };
+    let queue = &pipeline.queue;
     let bad = section.problems().is_bad(&section.path_of("queue"));
     if bad {
         return;
@@ -122,6 +127,18 @@ fn dead_letters(section: &Section<'_>, pipeline: &Pipeline) {
     } else if dead.len() > 255 {
         let message = "its default, the queue's name and `.dead`, is longer than the 255 bytes of a queue's name";
         section.contradiction(&["dead_letter.queue"], message.to_owned(), None);
+    }
+}
+
+fn dead_letter_table(section: &Section<'_>, pipeline: &Pipeline, table: &TableName) {
+    let bad = section.problems().is_bad(&section.path_of("table"));
+    if !bad && *table == pipeline.table {
+        let message = "rows go into this table: dead letters need one of their own".to_owned();
+        section.contradiction(&["dead_letter.table", "table"], message, None);
+    } else if !bad && table.name.len() > names::IDENTIFIER_MAX {
+        let message =
+            "its default, the table's name and `_dead_letters`, is longer than the 63 bytes of a table's name";
+        section.contradiction(&["dead_letter.table", "dead_letter.to"], message.to_owned(), None);
     }
 }
 

@@ -25,8 +25,11 @@ pub(super) fn amqp_name(field: &Field<'_>, expected: &str) -> Option<String> {
 
 /// Names in SQL: what PostgreSQL wouldn't cut, for all databases alike.
 pub(super) fn is_identifier(name: &str) -> bool {
-    (1..=63).contains(&name.len()) && !name.contains('\0')
+    (1..=IDENTIFIER_MAX).contains(&name.len()) && !name.contains('\0')
 }
+
+/// In bytes.
+pub(super) const IDENTIFIER_MAX: usize = 63;
 
 pub(super) const IDENTIFIER: &str = "a name of 1 to 63 bytes";
 

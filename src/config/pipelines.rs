@@ -10,6 +10,7 @@ use super::{
     Batch, Binding, Broker, Database, DeadLetter, Declare, Deduplicate, IdConflict, IdPlace, Limits, Pipeline, Place,
     Property, QueueType, Retry, Storm, StormAction, UnknownFields, checks, columns, names,
 };
+use crate::catalogue::TableName;
 
 /// All pipelines by name, each checked against its broker.
 pub(super) fn read(
@@ -38,7 +39,8 @@ fn pipeline(
     section.choice("mode", &[("insert", ())]);
     section.choice("format", &[("json", ())]);
     let queue = section.text("queue").unwrap_or_default();
-    let dead_letter = dead_letter(&section, &queue);
+    let table = names::table(&section, "table");
+    let dead_letter = dead_letter(&section, &queue, &table);
     let batch = batch(&section);
     let columns = columns::read(&section);
     let message_id = message_id(&section);
@@ -50,7 +52,7 @@ fn pipeline(
     let mut pipeline = Pipeline {
         name: name.to_owned(),
         queue,
-        table: names::table(&section, "table"),
+        table,
         consumers: section.count("consumers"),
         prefetch: prefetch.unwrap_or(u16::MAX),
         deduplicate: deduplicate(&section, &message_id, columns.as_deref()),
@@ -220,12 +222,22 @@ fn storm(pipeline: &Section<'_>) -> Storm {
     storm
 }
 
-fn dead_letter(pipeline: &Section<'_>, source: &str) -> DeadLetter {
+fn dead_letter(pipeline: &Section<'_>, source: &str, target: &TableName) -> DeadLetter {
     let section = pipeline.section("dead_letter");
-    section.choice("to", &[("queue", ())]);
+    let to_table = section.choice("to", &[("queue", false), ("table", true)]).unwrap_or(false);
     let queue = section.text("queue");
-    let queue = if section.has("queue") { queue.unwrap_or_default() } else { format!("{source}.dead") };
-    let dead_letter = DeadLetter { queue, declare: section.flag("declare") };
+    let name = if section.has("queue") { queue.unwrap_or_default() } else { format!("{source}.dead") };
+    let declare = section.flag("declare");
+    let given = names::table(&section, "table");
+    let by_default = TableName { schema: target.schema.clone(), name: format!("{}_dead_letters", target.name) };
+    let table = if section.has("table") { given } else { by_default };
+    let (to, others): (_, &[&'static str]) =
+        if to_table { ("table", &["queue", "declare"]) } else { ("queue", &["table"]) };
+    for key in others.iter().copied().filter(|key| section.has(key)) {
+        let message = format!("it says nothing where dead letters go to a {to}");
+        let help = format!("take it out, or set to = \"{}\"", if to_table { "queue" } else { "table" });
+        section.contradiction(&[key, "to"], message, Some(help));
+    }
     section.finish();
-    dead_letter
+    if to_table { DeadLetter::Table(table) } else { DeadLetter::Queue { name, declare } }
 }

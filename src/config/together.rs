@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::reader::Section;
 use super::{Broker, Config, Database, DatabaseKind, Pipeline};
+use crate::catalogue::TableName;
 
 /// What no pipeline can know alone.
 pub(super) fn check(root: &Section<'_>, config: &Config) {
@@ -51,7 +52,8 @@ fn dead_letters_come_back(root: &Section<'_>, config: &Config, first: &Pipeline)
     let mut seen = vec![first.name.as_str()];
     loop {
         let reads = |next: &&Pipeline| {
-            next.queue == last.dead_letter.queue && same_broker(&config.brokers, &next.broker, &last.broker)
+            last.dead_letter.queue() == Some(next.queue.as_str())
+                && same_broker(&config.brokers, &next.broker, &last.broker)
         };
         let Some(next) = config.pipelines.values().find(reads) else { return };
         if next.name == first.name {
@@ -76,10 +78,16 @@ fn dead_letters_come_back(root: &Section<'_>, config: &Config, first: &Pipeline)
 fn table_is_the_ledger(root: &Section<'_>, pipeline: &Pipeline, database: &Database) {
     let ledger = &database.ledger_table;
     let beside = format!("{}_pipelines", ledger.name);
-    if pipeline.table.schema == ledger.schema && [&ledger.name, &beside].contains(&&pipeline.table.name) {
-        let message = "the ledger itself is kept in this table".to_owned();
-        let help = "choose another one here, or in ledger_table of the database".to_owned();
-        root.contradiction_within(&[vec!["pipelines", &pipeline.name, "table"]], message, Some(help));
+    let own = vec!["pipelines", pipeline.name.as_str(), "table"];
+    let dead = vec!["pipelines", pipeline.name.as_str(), "dead_letter", "table"];
+    for (table, path) in [(Some(&pipeline.table), own), (pipeline.dead_letter.table(), dead)] {
+        let taken =
+            |table: &&TableName| table.schema == ledger.schema && [&ledger.name, &beside].contains(&&table.name);
+        if table.is_some_and(|table| taken(&table)) {
+            let message = "the ledger itself is kept in this table".to_owned();
+            let help = "choose another one here, or in ledger_table of the database".to_owned();
+            root.contradiction_within(&[path], message, Some(help));
+        }
     }
 }
 

@@ -69,7 +69,7 @@ fn pipeline(columns: Option<Vec<ColumnMapping>>) -> config::Pipeline {
         },
         retry: config::Retry { initial: second, max: second, hold: second, missing_parent: second },
         storm: config::Storm { min: 100, share: 0.95, action: config::StormAction::Pause },
-        dead_letter: config::DeadLetter { queue: "orders.dead".into(), declare: true },
+        dead_letter: config::DeadLetter::Queue { name: "orders.dead".into(), declare: true },
     }
 }
 

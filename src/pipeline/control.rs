@@ -32,7 +32,7 @@ impl<S: Source> Consumer<S> {
         }
         self.next_storm_check = None;
         if self.context.storm.accepted() {
-            std::mem::take(&mut self.held).into_iter().for_each(|rejection| self.letters.add(rejection));
+            std::mem::take(&mut self.held).into_iter().for_each(|rejection| self.dead_letter(rejection));
             return None;
         }
         // Cleared: what is held is tried again from the queue, by a plan for the table as it is now.

@@ -12,7 +12,7 @@ use crate::message::Envelope;
 use crate::retry::Backoff;
 
 /// A delivery that can't be written, and why.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rejection {
     pub tag: u64,
     pub attempts: u32,

@@ -68,7 +68,7 @@ impl<S: Source> Consumer<S> {
                     if held {
                         self.held.push(rejection)
                     } else {
-                        self.letters.add(rejection)
+                        self.dead_letter(rejection)
                     }
                     continue;
                 }
@@ -95,23 +95,9 @@ impl<S: Source> Consumer<S> {
 
     pub(super) fn letters_answered(&mut self, answers: Vec<(Rejection, Result<(), Failure>)>) {
         let now = Instant::now();
-        let pipeline = &self.context.config.name;
-        let mut settled = Vec::new();
         for (rejection, answer) in answers {
             match answer {
-                Ok(()) => {
-                    let class = rejection.failure.class;
-                    if let Some(passed) = self.context.throttle.pass(pipeline, class.name()) {
-                        tracing::warn!(
-                            pipeline,
-                            queue = self.context.config.dead_letter.queue,
-                            "dead-lettered: {}{passed}",
-                            rejection.failure
-                        );
-                    }
-                    self.context.status.dead_lettered.get_or_create(&class.into()).inc();
-                    settled.push(rejection.tag);
-                }
+                Ok(()) => self.dead_lettered(rejection.tag, &rejection.failure),
                 Err(failure) => {
                     self.context.status.retries.get_or_create(&failure.class.into()).inc();
                     self.letters.failed(rejection, failure, now);
@@ -119,6 +105,15 @@ impl<S: Source> Consumer<S> {
             }
         }
         self.letters.answered();
-        settled.into_iter().for_each(|tag| self.settle(tag));
+    }
+
+    /// Its letter is where it belongs.
+    pub(super) fn dead_lettered(&mut self, tag: u64, failure: &Failure) {
+        let config = &self.context.config;
+        if let Some(passed) = self.context.throttle.pass(&config.name, failure.class.name()) {
+            tracing::warn!(pipeline = config.name, to = %config.dead_letter, "dead-lettered: {failure}{passed}");
+        }
+        self.context.status.dead_lettered.get_or_create(&failure.class.into()).inc();
+        self.settle(tag);
     }
 }

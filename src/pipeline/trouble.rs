@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::seat::{Answer, Job};
-use super::{Consumer, Decided, End};
+use super::table_letters::rejection;
+use super::{Consumer, Decided, End, Hindrance};
 use crate::checks::Prepared;
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::mapping::Plan;
-use crate::message::{Delivery, Outcome, Unit};
+use crate::message::{Letter, Outcome, Unit};
 use crate::plan::{Deduplication, WritePlan};
 use crate::policy::{Action, Stage, decide};
 use crate::rabbitmq::Source;
@@ -83,9 +84,20 @@ impl Trouble {
         }
     }
 
-    /// What waits in it, so many at most.
-    pub(super) fn hindrances(self, most: usize) -> Vec<Delivery> {
-        self.units.into_iter().take(most).map(|unit| unit.delivery).collect()
+    /// The dead letters that wait in it.
+    pub(super) fn letters(&self) -> impl Iterator<Item = &Letter> {
+        self.units.iter().filter_map(|unit| unit.letter.as_deref())
+    }
+
+    /// What waits in it keeps a pipeline from going on: so many at most, and a dead letter.
+    pub(super) fn hinders(self, hindrance: &mut Hindrance, most: usize) {
+        for unit in self.units {
+            match unit.letter {
+                Some(letter) => hindrance.letter = Some(rejection(unit.delivery, *letter)),
+                None if hindrance.deliveries.len() < most => hindrance.deliveries.push(unit.delivery),
+                None => {}
+            }
+        }
     }
 
     fn wait(&mut self, step: Step) {
@@ -144,7 +156,10 @@ fn same_plan(one: &WritePlan, other: &WritePlan) -> bool {
         }
         (one, other) => one == other,
     };
-    deduplication && one.targets == other.targets && one.id_conflict == other.id_conflict
+    deduplication
+        && one.targets == other.targets
+        && one.id_conflict == other.id_conflict
+        && one.letters == other.letters
 }
 
 impl<S: Source> Consumer<S> {
@@ -189,6 +204,10 @@ impl<S: Source> Consumer<S> {
         let wait = outdated || !left.is_empty();
         let refused = if wait { Vec::new() } else { std::mem::take(&mut self.writer.refused) };
         let mut decided: Vec<Decided> = refused.into_iter().map(Decided::refused).collect();
+        let (letters, settled): (Vec<_>, Vec<_>) = settled.into_iter().partition(|(unit, _)| unit.letter.is_some());
+        for (unit, letter) in letters.into_iter().filter_map(|(unit, _)| Some((unit.delivery.tag, unit.letter?))) {
+            self.dead_lettered(unit, &letter.failure);
+        }
         decided.extend(settled.into_iter().map(|(unit, outcome)| Decided::unit(unit, outcome)));
         let mut retried = std::mem::take(&mut self.writer.retried);
         for (unit, failure) in waiting {

@@ -6,9 +6,10 @@ use futures_util::future::BoxFuture;
 use sqlx::mysql::MySqlRow;
 use sqlx::{Connection, MySqlConnection, Row as _};
 
+use super::letters::Letters;
 use super::optimistic::{self, Ending};
 use super::values_sql::Insert;
-use super::{Access, Database, Entered, LedgerIdentity, Opening, Session, Survey};
+use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -21,6 +22,7 @@ mod connect;
 mod describe;
 mod kinds;
 mod ledger;
+mod letters;
 mod survey;
 pub(super) mod typename;
 mod unchanged;
@@ -146,6 +148,10 @@ impl Session for MysqlSession {
 
     fn prune<'a>(&'a mut self, ledger: &'a Ledger, keep: Duration, limit: u32) -> BoxFuture<'a, Result<u64, Failure>> {
         Box::pin(self.delete_old(ledger, keep, limit))
+    }
+
+    fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
+        Some(Box::new(Letters { engine: self, table }))
     }
 
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 
-use super::Entered;
+use super::{Entered, letters};
 use crate::config::IdConflict;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Row, Unit};
@@ -51,6 +51,12 @@ pub(super) trait Engine: Send {
         column: usize,
         rows: &[(&Row, &[u8])],
     ) -> impl Future<Output = Result<Vec<usize>, Failure>> + Send;
+    /// Writes the dead letters of these units.
+    fn insert_letters(
+        &mut self,
+        plan: &WritePlan,
+        letters: &[&Unit],
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Inserts all changes of these units.
     fn insert(&mut self, plan: &WritePlan, units: &[&Unit]) -> impl Future<Output = Result<(), Failure>> + Send;
 }
@@ -71,11 +77,31 @@ pub(super) async fn write<E: Engine>(
     ending: Ending,
 ) -> Result<Vec<Outcome>, Failure> {
     engine.check(plan, units)?;
+    if units.iter().all(|unit| unit.letter.is_none()) {
+        return write_rows(engine, plan, units, &Rest { letters: &[], ending }).await;
+    }
+    let (letters, rows): (Vec<&Unit>, Vec<&Unit>) = units.iter().partition(|unit| unit.letter.is_some());
+    let outcomes = write_rows(engine, plan, &rows, &Rest { letters: &letters, ending }).await?;
+    Ok(letters::merged(units, outcomes))
+}
+
+/// What else belongs to a transaction.
+struct Rest<'a> {
+    letters: &'a [&'a Unit],
+    ending: Ending,
+}
+
+async fn write_rows<E: Engine>(
+    engine: &mut E,
+    plan: &WritePlan,
+    units: &[&Unit],
+    rest: &Rest<'_>,
+) -> Result<Vec<Outcome>, Failure> {
     match &plan.deduplication {
-        Deduplication::Ledger(ledger) => with_ledger(engine, plan, ledger, units, ending).await,
-        Deduplication::Column(column) => with_column(engine, plan, *column, units, ending).await,
-        Deduplication::None => {
-            transaction(engine, plan, None, units, ending).await.map_err(|(failure, _)| failure)?;
+        Deduplication::Ledger(ledger) if !units.is_empty() => with_ledger(engine, plan, ledger, units, rest).await,
+        Deduplication::Column(column) if !units.is_empty() => with_column(engine, plan, *column, units, rest).await,
+        _ => {
+            transaction(engine, plan, None, units, rest).await.map_err(|(failure, _)| failure)?;
             Ok(vec![Outcome::Written; units.len()])
         }
     }
@@ -105,9 +131,9 @@ async fn transaction<E: Engine>(
     plan: &WritePlan,
     ledger: Option<(&Ledger, &[&LedgerEntry])>,
     units: &[&Unit],
-    ending: Ending,
+    rest: &Rest<'_>,
 ) -> Result<(), (Failure, Step)> {
-    if units.is_empty() {
+    if units.is_empty() && rest.letters.is_empty() {
         return Ok(());
     }
     engine.begin(plan).await.map_err(|failure| (failure, Step::Around))?;
@@ -116,13 +142,16 @@ async fn transaction<E: Engine>(
             engine.enter(ledger, entries).await.map_err(|failure| (failure, Step::Ledger))?;
         }
         engine.insert(plan, units).await.map_err(|failure| (failure, Step::Rows))?;
-        match ending {
+        if !rest.letters.is_empty() {
+            engine.insert_letters(plan, rest.letters).await.map_err(|failure| (failure, Step::Around))?;
+        }
+        match rest.ending {
             Ending::Commit => engine.commit().await.map_err(|failure| (failure, Step::Around)),
             Ending::RollBack => Ok(()),
         }
     }
     .await;
-    if result.is_err() || ending == Ending::RollBack {
+    if result.is_err() || rest.ending == Ending::RollBack {
         engine.rollback().await;
     }
     result
@@ -133,7 +162,7 @@ async fn with_ledger<E: Engine>(
     plan: &WritePlan,
     ledger: &Ledger,
     units: &[&Unit],
-    ending: Ending,
+    rest: &Rest<'_>,
 ) -> Result<Vec<Outcome>, Failure> {
     // Sessions that insert the same IDs do so in the same order: one waits, none deadlocks.
     let mut order: Vec<(usize, &LedgerEntry)> =
@@ -161,7 +190,7 @@ async fn with_ledger<E: Engine>(
             };
         }
         let fresh: Vec<&Unit> = units.iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(unit, _)| *unit).collect();
-        match transaction(engine, plan, Some((ledger, &entries)), &fresh, ending).await {
+        match transaction(engine, plan, Some((ledger, &entries)), &fresh, rest).await {
             Ok(()) => {
                 *engine.careful() = !known.is_empty();
                 return Ok(outcomes);
@@ -182,7 +211,7 @@ async fn with_column<E: Engine>(
     plan: &WritePlan,
     column: usize,
     units: &[&Unit],
-    ending: Ending,
+    rest: &Rest<'_>,
 ) -> Result<Vec<Outcome>, Failure> {
     let target = plan.targets.first().ok_or_else(no_target)?;
     let mut outcomes = vec![Outcome::Written; units.len()];
@@ -218,7 +247,7 @@ async fn with_column<E: Engine>(
             .filter(|(_, outcome)| matches!(outcome, Outcome::Written))
             .map(|(unit, _)| *unit)
             .collect();
-        match transaction(engine, plan, None, &fresh, ending).await {
+        match transaction(engine, plan, None, &fresh, rest).await {
             Ok(()) => {
                 *engine.careful() = fresh.len() < units.len();
                 return Ok(outcomes);

@@ -9,6 +9,7 @@ mod connect;
 mod describe;
 mod exact;
 mod ledger;
+mod letters;
 mod link;
 mod statement;
 mod survey;
@@ -21,7 +22,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::Row;
 
-use super::{Access, Database, Entered, LedgerIdentity, Opening, Pooler, Session, Survey};
+use super::letters::Letters;
+use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Pooler, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -147,6 +149,10 @@ impl Session for PostgresSession {
             let result = ledger::prune(self.link.enter()?.conn(), ledger, keep, limit).await;
             self.link.leave(result)
         })
+    }
+
+    fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
+        Some(Box::new(Letters { engine: letters::Conn(self.link.conn()), table }))
     }
 
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

@@ -7,9 +7,10 @@ use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
+use super::letters::Letters;
 use super::optimistic::{self, Ending};
 use super::values_sql::Insert;
-use super::{Access, Database, Entered, LedgerIdentity, Opening, Session, Survey};
+use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -21,6 +22,7 @@ mod classify;
 mod describe;
 pub(super) mod kinds;
 mod ledger;
+mod letters;
 mod unchanged;
 mod write;
 
@@ -90,7 +92,7 @@ impl Sqlite {
                 Failure::new(class, failure.code, "a statement of `on_connect` failed").detail(failure.detail.reveal())
             })?;
         }
-        Ok(SqliteSession { connection, careful: false, broken: false })
+        Ok(SqliteSession { connection, careful: false, broken: false, lock: None })
     }
 
     async fn session(&self, options: &SqliteConnectOptions) -> Result<Box<dyn Session>, Failure> {
@@ -153,6 +155,8 @@ struct SqliteSession {
     connection: SqliteConnection,
     careful: bool,
     broken: bool,
+    /// Keeps other `dlq` commands out.
+    lock: Option<std::fs::File>,
 }
 
 impl Session for SqliteSession {
@@ -206,6 +210,10 @@ impl Session for SqliteSession {
 
     fn prune<'a>(&'a mut self, ledger: &'a Ledger, keep: Duration, limit: u32) -> BoxFuture<'a, Result<u64, Failure>> {
         Box::pin(self.delete_old(ledger, keep, limit))
+    }
+
+    fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
+        Some(Box::new(Letters { engine: self, table }))
     }
 
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

@@ -4,7 +4,7 @@ use tokio::sync::Mutex;
 
 use super::Obstacle;
 use crate::checks::{self, Level};
-use crate::config;
+use crate::config::{self, DeadLetter};
 use crate::error::Failure;
 use crate::pipeline::{Context, first_prefetch};
 use crate::rabbitmq::{Connection, QueueState, Rabbitmq, Subscription};
@@ -90,17 +90,30 @@ async fn find_queues(connection: &Connection, pipeline: &config::Pipeline) -> Re
         }
         None => {}
     }
-    let dead = &pipeline.dead_letter;
-    if connection.queue_exists(&dead.queue).await.map_err(source)? == QueueState::Missing {
-        if !dead.declare {
-            return Err(Obstacle::paused(format!(
-                "dead-letter queue {} is missing: create it, or set `declare = true` in pipelines.{}.dead_letter",
-                dead.queue, pipeline.name
-            )));
-        }
-        connection.declare_dead_letter_queue(&dead.queue).await.map_err(refused)?;
-        tracing::info!(pipeline = pipeline.name, queue = dead.queue, "dead-letter queue declared");
+    match &pipeline.dead_letter {
+        DeadLetter::Queue { name, declare } => find_dead_letter_queue(connection, pipeline, name, *declare).await,
+        DeadLetter::Table(_) => Ok(()),
     }
+}
+
+async fn find_dead_letter_queue(
+    connection: &Connection,
+    pipeline: &config::Pipeline,
+    queue: &str,
+    declare: bool,
+) -> Result<(), Obstacle> {
+    let found = connection.queue_exists(queue).await.map_err(|failure| Obstacle::source(&failure))?;
+    if found != QueueState::Missing {
+        return Ok(());
+    }
+    if !declare {
+        return Err(Obstacle::paused(format!(
+            "dead-letter queue {queue} is missing: create it, or set `declare = true` in pipelines.{}.dead_letter",
+            pipeline.name
+        )));
+    }
+    connection.declare_dead_letter_queue(queue).await.map_err(refused)?;
+    tracing::info!(pipeline = pipeline.name, queue, "dead-letter queue declared");
     Ok(())
 }
 

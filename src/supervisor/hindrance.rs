@@ -4,8 +4,9 @@
 use super::Obstacle;
 use super::letter_box::QueueLetters;
 use crate::checks::Prepared;
+use crate::config::DeadLetter;
 use crate::message::{Delivery, Unit};
-use crate::pipeline::{Context, Hindrance, LetterBox};
+use crate::pipeline::{Context, Hindrance, LetterBox, Rejection, letter_unit};
 use crate::rabbitmq::Rabbitmq;
 use crate::writer::Writer;
 
@@ -28,15 +29,34 @@ pub(super) async fn passed(
     }
     hindrance.deliveries.clear();
     if let Some(letter) = &hindrance.letter {
-        let mut letters = QueueLetters::new(rabbitmq, &context.config);
-        let published = letters.publish(std::slice::from_ref(letter)).await;
-        letters.close().await;
-        if let Some(Err(failure)) = published.into_iter().next() {
-            return Err(Obstacle::holding(format!("dead letters can't be published: {failure}")));
-        }
+        dead_lettered(letter, context, prepared, rabbitmq).await?;
     }
     hindrance.letter = None;
     Ok(())
+}
+
+async fn dead_lettered(
+    letter: &Rejection,
+    context: &Context,
+    prepared: &Prepared,
+    rabbitmq: &Rabbitmq,
+) -> Result<(), Obstacle> {
+    let done = match &context.config.dead_letter {
+        DeadLetter::Queue { .. } => {
+            let mut letters = QueueLetters::new(rabbitmq, &context.config);
+            let published = letters.publish(std::slice::from_ref(letter)).await;
+            letters.close().await;
+            published.into_iter().next().unwrap_or(Ok(()))
+        }
+        DeadLetter::Table(_) => {
+            let mut writer = Writer::new(context.database.clone(), &context.database_config);
+            let unit = letter_unit(&context.config, letter.clone());
+            let rehearsed = writer.rehearse(&prepared.plan.write, &[unit]).await;
+            writer.close().await;
+            rehearsed
+        }
+    };
+    done.map_err(|failure| Obstacle::holding(format!("dead letters can't be written: {failure}")))
 }
 
 fn again(delivery: &Delivery) -> Delivery {

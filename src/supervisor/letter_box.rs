@@ -1,6 +1,6 @@
 //! Dead letters into a queue.
 
-use crate::config;
+use crate::config::{self, DeadLetter};
 use crate::dead_letter::{self, Rejected};
 use crate::error::Failure;
 use crate::message::Envelope;
@@ -18,14 +18,19 @@ pub(super) struct QueueLetters {
 }
 
 impl QueueLetters {
+    /// Connects when there is a letter: where they go into a table, never.
     pub(super) fn new(rabbitmq: &Rabbitmq, pipeline: &config::Pipeline) -> Self {
+        let (dead_letter_queue, declare) = match &pipeline.dead_letter {
+            DeadLetter::Queue { name, declare } => (name.clone(), *declare),
+            DeadLetter::Table(_) => (String::new(), false),
+        };
         QueueLetters {
             publisher: rabbitmq.dead_letters(&pipeline.name),
             pipeline: pipeline.name.clone(),
             queue: pipeline.queue.clone(),
             table: pipeline.table.to_string(),
-            dead_letter_queue: pipeline.dead_letter.queue.clone(),
-            declare: pipeline.dead_letter.declare,
+            dead_letter_queue,
+            declare,
         }
     }
 

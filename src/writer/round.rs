@@ -47,6 +47,10 @@ impl Round {
         self.units[at].ledger.as_ref().filter(|_| self.by_id).map(|entry| &entry.id)
     }
 
+    pub(super) fn is_letter(&self, at: usize) -> bool {
+        self.units[at].letter.is_some()
+    }
+
     /// For one more transaction.
     pub(super) fn pick(&mut self, places: &[usize]) -> Vec<&Unit> {
         for &at in places {

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::*;
 use crate::catalogue::{Table, TableName};
 use crate::config::IdConflict;
-use crate::message::{Delivery, Envelope, LedgerEntry, MessageId};
+use crate::message::{Delivery, Envelope, LedgerEntry, Letter, MessageId};
 use crate::plan::{Deduplication, Ledger};
 use crate::sink::{Entered, LedgerIdentity, Opening};
 
@@ -47,11 +47,15 @@ impl Script {
     }
 
     async fn write(&self, ids: &[&str], how: How) -> Written {
+        self.write_units(ids.iter().enumerate().map(|(tag, id)| unit(tag as u64 + 1, id)).collect(), how).await
+    }
+
+    async fn write_units(&self, units: Vec<Unit>, how: How) -> Written {
         let text = "[rabbitmq]\nurl = \"amqp://localhost\"\n[database]\nurl = \"sqlite://x.db\"\n\
                     [pipelines.orders]\nqueue = \"orders\"\ntable = \"orders\"\n";
         let config = config::load_str("test.toml", text, &[]).unwrap();
         let mut writer = Writer::new(Arc::new(self.clone()), &config.databases["default"]);
-        writer.write(&plan(), ids.iter().enumerate().map(|(tag, id)| unit(tag as u64 + 1, id)).collect(), how).await
+        writer.write(&plan(), units, how).await
     }
 
     fn transactions(&self) -> Vec<String> {
@@ -98,8 +102,11 @@ impl Session for Scripted {
             if self.0.hangs {
                 std::future::pending::<()>().await;
             }
-            let ids: Vec<String> =
-                units.iter().map(|unit| unit.ledger.as_ref().unwrap().id.as_str().to_owned()).collect();
+            let id = |unit: &&Unit| match &unit.letter {
+                Some(letter) => letter.row.id.clone(),
+                None => unit.ledger.as_ref().unwrap().id.as_str().to_owned(),
+            };
+            let ids: Vec<String> = units.iter().map(id).collect();
             self.0.log.lock().unwrap().push(ids.clone());
             let answer = (self.0.answer.lock().unwrap())(&ids);
             answer.map(|()| units.iter().map(|_| Outcome::Written).collect())
@@ -143,6 +150,7 @@ fn plan() -> WritePlan {
         targets: Vec::new(),
         deduplication: Deduplication::Ledger(Ledger { table, pipeline: 1, emptied: false }),
         id_conflict: IdConflict::DeadLetter,
+        letters: None,
     }
 }
 
@@ -152,7 +160,13 @@ fn unit(tag: u64, text: &str) -> Unit {
     let envelope = Envelope { body: body.to_owned().into(), ..Envelope::default() };
     let ledger = Some(LedgerEntry { id: MessageId::new(id), body_hash: crate::digest::body_hash(body.as_bytes()) });
     let delivery = Delivery { tag, arrived: Instant::now(), envelope };
-    Unit { delivery, ledger, changes: Vec::new(), attempts: 0 }
+    Unit { delivery, ledger, changes: Vec::new(), attempts: 0, letter: None }
+}
+
+fn letter(id: &str) -> Letter {
+    let mut row = crate::dead_letter::row(&Envelope::default(), "orders");
+    row.id = id.to_owned();
+    Letter { failure: failure(ErrorClass::Mapping, "lossy"), attempts: 0, row }
 }
 
 fn failure(class: ErrorClass, code: &'static str) -> Failure {
@@ -195,6 +209,36 @@ async fn bisection_finds_bad_rows_and_children() {
     assert_eq!(outcomes(&written), ["1 written", "2 written", "3 22001", "4 written", "5 written", "7 written"]);
     assert_eq!(written.waiting.iter().map(|(unit, _)| unit.delivery.tag).collect::<Vec<_>>(), [6]);
     assert!(written.failure.is_none() && written.left.is_empty());
+}
+
+/// A dead letter has nowhere else to go: it is left, whatever is wrong with it, and those beside it are
+/// written.
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_is_refused_is_never_rejected() {
+    for (class, code, left_as) in [
+        (ErrorClass::RowRejected, "23514", ErrorClass::DeadLetterFailed),
+        (ErrorClass::Unknown, "F0000", ErrorClass::DeadLetterFailed),
+        (ErrorClass::SinkMisconfigured, "42P01", ErrorClass::DeadLetterFailed),
+        (ErrorClass::SinkUnavailable, "53100", ErrorClass::SinkUnavailable),
+    ] {
+        for how in [How::Isolate, How::OneByOne] {
+            let script = Script::new(move |ids| match ids.iter().any(|id| id == "dead") {
+                true => Err(failure(class, code)),
+                false => Ok(()),
+            });
+            let mut units = vec![unit(1, "a"), unit(2, "dead"), unit(3, "b"), unit(4, "late")];
+            for dead in [1, 3] {
+                let id = units[dead].ledger.take().unwrap().id;
+                units[dead].letter = Some(Box::new(letter(id.as_str())));
+            }
+            let written = script.write_units(units, how).await;
+            let isolated = how == How::Isolate || class == ErrorClass::RowRejected;
+            assert!(!isolated || outcomes(&written).len() == 3, "{class} {how:?}: {:?}", outcomes(&written));
+            assert!(left(&written).contains(&2), "{class} {how:?}");
+            let failed = written.failure.unwrap();
+            assert_eq!(failed.class, if isolated { left_as } else { class }, "{how:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rabbit_sink::config::{
-    DatabaseKind, Deduplicate, IdConflict, IdPlace, Place, Property, StormAction, UnknownFields,
+    DatabaseKind, DeadLetter, Deduplicate, IdConflict, IdPlace, Place, Property, StormAction, UnknownFields,
 };
 
 use crate::{LEAST, good};
@@ -79,8 +79,8 @@ fn of_a_pipeline() {
     assert_eq!(pipeline.storm.min, 100);
     assert!((pipeline.storm.share - 0.95).abs() < f64::EPSILON);
     assert_eq!(pipeline.storm.action, StormAction::Pause);
-    assert_eq!(pipeline.dead_letter.queue, "orders.dead");
-    assert!(pipeline.dead_letter.declare);
+    let DeadLetter::Queue { name, declare: true } = &pipeline.dead_letter else { panic!("{:?}", pipeline.dead_letter) };
+    assert_eq!(name, "orders.dead");
 }
 
 #[test]

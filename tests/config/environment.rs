@@ -1,6 +1,6 @@
 //! Overrides from the environment.
 
-use rabbit_sink::config::{ColumnSource, IdPlace, Place};
+use rabbit_sink::config::{ColumnSource, DeadLetter, IdPlace, Place};
 
 use crate::{LEAST, bad_env, good, good_env, with};
 
@@ -24,7 +24,10 @@ fn every_level_can_be_set() {
     );
     let pipeline = &config.pipelines["orders"];
     assert_eq!((pipeline.prefetch, pipeline.batch.max_rows, pipeline.batch.max_bytes), (5000, 2500, 1 << 20));
-    assert!((pipeline.storm.share - 0.5).abs() < f64::EPSILON && !pipeline.dead_letter.declare);
+    assert!(
+        (pipeline.storm.share - 0.5).abs() < f64::EPSILON
+            && matches!(pipeline.dead_letter, DeadLetter::Queue { declare: false, .. })
+    );
     assert_eq!(pipeline.message_id, [IdPlace::One(Place::Pointer(vec!["id".into()]))]);
     assert_eq!(config.pipelines["more"].queue, "more");
     assert_eq!(config.databases["default"].url.reveal(), "postgres://h/d");
@@ -45,7 +48,7 @@ fn digits_and_dollars_stay_text() {
     );
     assert_eq!(config.databases["default"].url.reveal(), "postgres://0042:1e5@h/d");
     assert_eq!(config.pipelines["orders"].queue, "true");
-    assert_eq!(config.pipelines["orders"].dead_letter.queue, "a$$b${C}");
+    assert_eq!(config.pipelines["orders"].dead_letter.queue(), Some("a$$b${C}"));
 }
 
 #[test]
@@ -85,7 +88,7 @@ fn texts_of_the_file_take_variables() {
     let text = with("consumers = \"${N}\"\ndead_letter.queue = \"$$${Q}-$x\"");
     let config = good_env(&text, &[("N", "3"), ("Q", "q$$")]);
     assert_eq!(config.pipelines["orders"].consumers, 3);
-    assert_eq!(config.pipelines["orders"].dead_letter.queue, "$q$$-$x");
+    assert_eq!(config.pipelines["orders"].dead_letter.queue(), Some("$q$$-$x"));
 }
 
 #[test]

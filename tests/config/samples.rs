@@ -30,7 +30,7 @@ fn the_default() {
 fn quickstart() {
     let config = sample("quickstart.toml");
     assert!(config.admin.listen.is_none(), "it runs beside whatever listens there");
-    assert_eq!(config.pipelines["orders"].dead_letter.queue, "rabbit-sink-quickstart.orders.dead");
+    assert_eq!(config.pipelines["orders"].dead_letter.queue(), Some("rabbit-sink-quickstart.orders.dead"));
 }
 
 #[test]

@@ -89,6 +89,7 @@ fn with(keys: &Keys, line: &str) -> String {
     let needs: Vec<&str> = home.needs.iter().copied().filter(|line| !excluded(name_of(line))).collect();
     let partner = match name {
         "cert_file" => "key_file = \"/etc/ssl/key.pem\"",
+        "table" if keys.path.ends_with("dead_letter") => "to = \"table\"",
         "key_file" => "cert_file = \"/etc/ssl/cert.pem\"",
         _ => "",
     };

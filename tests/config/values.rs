@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rabbit_sink::config::{
-    Binding, ColumnSource, Constant, DatabaseKind, Declare, Deduplicate, IdConflict, IdPlace, Place, Property,
-    QueueType, StormAction, TimeUnit, UnknownFields,
+    Binding, ColumnSource, Constant, DatabaseKind, DeadLetter, Declare, Deduplicate, IdConflict, IdPlace, Place,
+    Property, QueueType, StormAction, TimeUnit, UnknownFields,
 };
 
 use crate::{good, with};
@@ -72,7 +72,20 @@ fn a_pipeline_in_full() {
     assert_eq!(pipeline.retry.hold, Duration::from_secs(3600));
     assert_eq!((pipeline.storm.min, pipeline.storm.share), (1, 1.0));
     assert_eq!(pipeline.storm.action, StormAction::DeadLetter);
-    assert_eq!((pipeline.dead_letter.queue.as_str(), pipeline.dead_letter.declare), ("graves", false));
+    let DeadLetter::Queue { name, declare: false } = &pipeline.dead_letter else {
+        panic!("{:?}", pipeline.dead_letter)
+    };
+    assert_eq!(name, "graves");
+}
+
+#[test]
+fn dead_letters_go_into_a_table() {
+    for (keys, table) in [("", "shop.orders_dead_letters"), (", table = \"letters\"", "letters")] {
+        let keys = format!("dead_letter = {{ to = \"table\"{keys} }}");
+        let text = format!("[pipelines.orders]\nqueue = \"orders\"\ntable = \"shop.orders\"\n{keys}\n");
+        let dead_letter = good(&text).pipelines["orders"].dead_letter.clone();
+        assert_eq!(dead_letter.table().map(ToString::to_string).as_deref(), Some(table));
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ const MEMORY: u64 = 150_000;
 const LONG: Duration = Duration::from_secs(1800);
 
 /// Runs a command to its end, and returns its peak memory in KiB.
-async fn measured(scene: &Scene, command: &str, args: &[&str]) -> (Exit, u64) {
+pub async fn measured(scene: &Scene, command: &str, args: &[&str]) -> (Exit, u64) {
     let begun = std::time::Instant::now();
     let mut worker = scene.start(command, args);
     let mut peak = 0;

@@ -144,7 +144,13 @@ async fn write_now_and_then(database: Arc<dyn Database>, plan: WritePlan, mut un
 fn copy(unit: &Unit) -> Unit {
     let Delivery { tag, arrived, envelope } = &unit.delivery;
     let delivery = Delivery { tag: *tag, arrived: *arrived, envelope: envelope.clone() };
-    Unit { delivery, ledger: unit.ledger.clone(), changes: unit.changes.clone(), attempts: unit.attempts }
+    Unit {
+        delivery,
+        ledger: unit.ledger.clone(),
+        changes: unit.changes.clone(),
+        attempts: unit.attempts,
+        letter: unit.letter.clone(),
+    }
 }
 
 impl Session for BrokenSession {

@@ -95,6 +95,7 @@ impl Fresh {
             }],
             deduplication,
             id_conflict: IdConflict::DeadLetter,
+            letters: None,
         }
     }
 
@@ -132,6 +133,7 @@ pub fn unit(id: &str, body: &str, cells: Vec<Cell>) -> Unit {
         ledger: Some(LedgerEntry { id: MessageId::new(id), body_hash: body_hash(body.as_bytes()) }),
         changes: vec![Change { target: 0, operation: Operation::Insert, row: Row(cells) }],
         attempts: 0,
+        letter: None,
     }
 }
 

@@ -130,7 +130,7 @@ impl World {
         deduplication: Deduplication,
     ) -> WritePlan {
         let target = target(session, name, columns).await;
-        WritePlan { targets: vec![target], deduplication, id_conflict: IdConflict::DeadLetter }
+        WritePlan { targets: vec![target], deduplication, id_conflict: IdConflict::DeadLetter, letters: None }
     }
 
     /// A plan with a ledger of its own.
@@ -192,7 +192,7 @@ pub fn unit_of(id: &str, body: &str, rows: Vec<(usize, Vec<Cell>)>) -> Unit {
         .map(|(target, cells)| Change { target, operation: Operation::Insert, row: Row(cells) })
         .collect();
     let delivery = Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope };
-    Unit { delivery, ledger: Some(entry), changes, attempts: 0 }
+    Unit { delivery, ledger: Some(entry), changes, attempts: 0, letter: None }
 }
 
 /// A text cell.

@@ -4,8 +4,8 @@ use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use crate::config::{
-    Broker, ColumnMapping, ColumnSource, Config, Constant, Database, Deduplicate, IdConflict, IdPlace, Pipeline,
-    QueueType, Secret, StormAction, TimeUnit, TlsFiles, UnknownFields, show_bytes, show_duration,
+    Broker, ColumnMapping, ColumnSource, Config, Constant, Database, DeadLetter, Deduplicate, IdConflict, IdPlace,
+    Pipeline, QueueType, Secret, StormAction, TimeUnit, TlsFiles, UnknownFields, show_bytes, show_duration,
 };
 
 /// TOML text. Passwords read `***`.
@@ -204,8 +204,17 @@ impl Toml {
             },
         );
         self.section(&format!("{name}.dead_letter"));
-        self.text("queue", &pipeline.dead_letter.queue);
-        self.key("declare", pipeline.dead_letter.declare);
+        match &pipeline.dead_letter {
+            DeadLetter::Queue { name, declare } => {
+                self.text("to", "queue");
+                self.text("queue", name);
+                self.key("declare", declare);
+            }
+            DeadLetter::Table(table) => {
+                self.text("to", "table");
+                self.text("table", &table.to_string());
+            }
+        }
     }
 }
 

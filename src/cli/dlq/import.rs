@@ -28,7 +28,7 @@ pub(in crate::cli) struct Args {
     file: PathBuf,
     /// Publish nothing: say what would become of each if it were replayed now
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// A letter of a file may go into the pipeline's queue.

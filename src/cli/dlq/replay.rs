@@ -29,7 +29,7 @@ pub(in crate::cli) struct Args {
     pub(super) pipeline: String,
     /// Send nothing: decode, map and write each in a transaction that is rolled back
     #[arg(long, conflicts_with_all = ["rate", "canary", "wait", "to", "yes"])]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// So many at most in a second (50/s), minute (10/m) or hour
     #[arg(long, value_name = "N/s", value_parser = Rate::parse)]
     rate: Option<Rate>,

@@ -150,7 +150,7 @@ pub(super) async fn execute(
         notes.push(format!("{} stand there twice and are counted once", seen.copies));
     }
     if others > 0 {
-        notes.push(format!("{others} letters in {} are other pipelines'", pipeline.dead_letter.queue));
+        notes.push(format!("{others} letters in {} are other pipelines'", pipeline.dead_letter));
     }
     if further > 0 {
         notes.push(format!("{further} letters have causes beyond the first {MAX_GROUPS}"));
@@ -162,7 +162,7 @@ pub(super) async fn execute(
 fn print(pipeline: &Pipeline, groups: &[Group], total: u64, out: &mut Out) {
     let s = |count: u64| if count == 1 { "" } else { "s" };
     let count = groups.len() as u64;
-    let queue = escape(&pipeline.dead_letter.queue);
+    let queue = escape(&pipeline.dead_letter.to_string());
     out.line(&format!("{queue}: {total} dead letter{} of {}, {count} cause{}", s(total), pipeline.name, s(count)));
     for group in groups {
         out.line(&format!("\n{}", group.text()));

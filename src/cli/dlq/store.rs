@@ -3,16 +3,14 @@
 //! A command goes through the letters in passes. A pass takes a round of letters, the command says
 //! what becomes of each, and they are settled before the next round: so memory is bounded, and
 //! whatever ends the command, each letter stands in its place or has gone where it was to go.
-//!
-//! A table of dead letters would be a second variant of [`Store`]: a round is then a transaction
-//! that locks its rows.
 
 use std::io::IsTerminal;
 
 use super::letter::Letter;
 use super::progress::Progress;
+use super::table::{Row, TablePlace};
 use crate::cli::exit::CliError;
-use crate::config::{Config, Pipeline};
+use crate::config::{Config, DeadLetter, Pipeline};
 use crate::error::Failure;
 use crate::message::Envelope;
 use crate::rabbitmq::{AT_ONCE, Connection, Held, QueueState, Rabbitmq, Rotation};
@@ -20,15 +18,28 @@ use crate::shutdown::{Phase, Shutdown};
 
 pub(super) use crate::rabbitmq::Fate;
 
-/// A pipeline's dead letters, for as long as nobody else may take them.
-pub(super) enum Store {
-    Queue(Box<QueueStore>),
+/// A pipeline's dead letters. Where looking changes the place, as it does a queue, or the command
+/// changes letters, nobody else may do so meanwhile.
+pub(super) struct Store {
+    place: Place,
+    shutdown: Shutdown,
 }
 
-pub(super) struct QueueStore {
+/// Where they are.
+enum Place {
+    Queue(Box<QueuePlace>),
+    Table(Box<TablePlace>),
+}
+
+struct QueuePlace {
     connection: Connection,
     rotation: Rotation,
-    shutdown: Shutdown,
+}
+
+/// One that was taken.
+enum Taken {
+    Held(Box<Held>),
+    Row(Row),
 }
 
 /// How a pass ended.
@@ -72,50 +83,85 @@ impl Acted {
 }
 
 impl Store {
-    /// Connects and takes the lock; `doing` is the command, as others are told meanwhile.
+    /// Connects. A command that changes letters takes the lock, and on a queue any command; `doing` is
+    /// the command, as others are told meanwhile.
     pub(super) async fn open(
         config: &Config,
         pipeline: &Pipeline,
         doing: &str,
+        changes: bool,
         shutdown: Shutdown,
     ) -> Result<Self, CliError> {
         let Some(broker) = config.brokers.get(&pipeline.broker) else {
             let message = format!("pipeline {}: there is no broker \"{}\"", pipeline.name, pipeline.broker);
             return Err(CliError::usage(message));
         };
-        let connection = Rabbitmq::new(broker)?.connect(&format!("{}/dlq", pipeline.name)).await?;
-        match Rotation::start(&connection, &pipeline.dead_letter.queue, &holder(doing, &pipeline.name)).await {
-            Ok(rotation) => Ok(Store::Queue(Box::new(QueueStore { connection, rotation, shutdown }))),
-            Err(failure) => {
-                connection.close().await;
-                Err(refused(failure))
+        let rabbitmq = Rabbitmq::new(broker)?;
+        let holder = holder(doing, &pipeline.name);
+        let place = match &pipeline.dead_letter {
+            DeadLetter::Queue { name, .. } => {
+                Place::Queue(Box::new(QueuePlace::open(rabbitmq, pipeline, name, &holder).await?))
             }
-        }
-    }
-
-    fn queue(&mut self) -> &mut QueueStore {
-        let Store::Queue(queue) = self;
-        queue
+            DeadLetter::Table(table) => {
+                let holder = changes.then_some(holder.as_str());
+                Place::Table(Box::new(TablePlace::open(config, pipeline, rabbitmq, table, holder).await?))
+            }
+        };
+        Ok(Store { place, shutdown })
     }
 
     /// A signal has asked for the end.
-    pub(super) fn interrupted(&mut self) -> bool {
-        *self.queue().shutdown.borrow() != Phase::Run
+    pub(super) fn interrupted(&self) -> bool {
+        *self.shutdown.borrow() != Phase::Run
     }
 
     /// What tells of a signal.
-    pub(super) fn shutdown(&mut self) -> Shutdown {
-        self.queue().shutdown.clone()
+    pub(super) fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
     }
 
     /// Begins a pass over what stands there now. Returns how many letters that are.
     pub(super) async fn begin(&mut self) -> Result<u64, CliError> {
-        self.queue().rotation.begin().await.map_err(refused)
+        match &mut self.place {
+            Place::Queue(queue) => queue.rotation.begin().await.map_err(refused),
+            Place::Table(table) => table.begin().await,
+        }
     }
 
     /// What the letters bear that this pass chooses or adds.
-    pub(super) fn mark(&mut self) -> String {
-        self.queue().rotation.mark().to_owned()
+    pub(super) fn mark(&self) -> String {
+        match &self.place {
+            Place::Queue(queue) => queue.rotation.mark().to_owned(),
+            Place::Table(table) => table.mark().to_owned(),
+        }
+    }
+
+    async fn take(&mut self, at_most: usize) -> Result<Vec<(Taken, Letter)>, CliError> {
+        match &mut self.place {
+            Place::Queue(queue) => {
+                let taken = queue.rotation.take(at_most).await.map_err(refused)?;
+                let letter = |held: &Held| Letter::new(&held.envelope, held.set.clone());
+                Ok(taken.into_iter().map(|held| (letter(&held), held)).map(|(it, held)| (held.into(), it)).collect())
+            }
+            Place::Table(table) => {
+                let taken = table.take(at_most).await?;
+                Ok(taken.into_iter().map(|(row, letter)| (Taken::Row(row), letter)).collect())
+            }
+        }
+    }
+
+    async fn settle(&mut self, settled: Vec<(Taken, Fate)>) -> Result<(), CliError> {
+        let (mut held, mut rows) = (Vec::new(), Vec::new());
+        for (taken, fate) in settled {
+            match taken {
+                Taken::Held(letter) => held.push((*letter, fate)),
+                Taken::Row(row) => rows.push((row, fate)),
+            }
+        }
+        match &mut self.place {
+            Place::Queue(queue) => queue.rotation.settle(held).await.map_err(refused),
+            Place::Table(table) => table.settle(rows).await,
+        }
     }
 
     /// Goes through all letters that stand there when it begins. `act` gets each round; `at_once`
@@ -132,7 +178,7 @@ impl Store {
             if self.interrupted() {
                 return Ok(Ended::Interrupted);
             }
-            let taken = self.queue().rotation.take(at_once.min(AT_ONCE)).await.map_err(refused)?;
+            let taken = self.take(at_once.min(AT_ONCE)).await?;
             if taken.is_empty() {
                 return Ok(Ended::Complete);
             }
@@ -145,20 +191,20 @@ impl Store {
 
     async fn round(
         &mut self,
-        taken: Vec<Held>,
+        taken: Vec<(Taken, Letter)>,
         act: &mut impl AsyncFnMut(&mut Store, Vec<&Letter>) -> Acted,
     ) -> Result<Ended, CliError> {
-        let letters: Vec<Letter> = taken.iter().map(|held| Letter::new(&held.envelope, held.set.clone())).collect();
+        let (taken, letters): (Vec<Taken>, Vec<Letter>) = taken.into_iter().unzip();
         let mut letters = letters.iter();
         let mut taken = taken.into_iter();
         loop {
             let acted = act(self, letters.as_slice().iter().collect()).await;
             let now = if acted.more { acted.fates.len().max(1) } else { usize::MAX };
             let mut fates = acted.fates.into_iter();
-            let settled: Vec<(Held, Fate)> =
-                taken.by_ref().take(now).map(|held| (held, fates.next().unwrap_or(Fate::Stay))).collect();
+            let settled: Vec<(Taken, Fate)> =
+                taken.by_ref().take(now).map(|taken| (taken, fates.next().unwrap_or(Fate::Stay))).collect();
             letters.by_ref().take(settled.len()).for_each(drop);
-            let settled = self.queue().rotation.settle(settled).await.map_err(refused);
+            let settled = self.settle(settled).await;
             // The command's own words say more than the connection's that broke under it.
             let then = acted.then?;
             settled?;
@@ -179,18 +225,30 @@ impl Store {
 
     /// Publishes messages to the queues that they are addressed to; one answer for each.
     pub(super) async fn send(&mut self, messages: Vec<Envelope>) -> Vec<Result<(), Failure>> {
-        self.queue().rotation.send(messages).await
+        match &mut self.place {
+            Place::Queue(queue) => queue.rotation.send(messages).await,
+            Place::Table(table) => table.send(messages).await,
+        }
     }
 
     /// Adds letters, as chosen by the pass that was begun last.
     pub(super) async fn add(&mut self, letters: Vec<Envelope>) -> Result<(), CliError> {
-        let added = self.queue().rotation.add(letters).await;
-        added.into_iter().collect::<Result<(), Failure>>().map_err(refused)
+        match &mut self.place {
+            Place::Queue(queue) => {
+                let added = queue.rotation.add(letters).await;
+                added.into_iter().collect::<Result<(), Failure>>().map_err(refused)
+            }
+            Place::Table(table) => table.add(letters).await,
+        }
     }
 
     /// Messages that wait in a queue; `None`: there is no such queue.
     pub(super) async fn waiting_in(&mut self, queue: &str) -> Result<Option<u64>, CliError> {
-        Ok(match self.queue().connection.queue_exists(queue).await.map_err(refused)? {
+        let state = match &mut self.place {
+            Place::Queue(place) => place.connection.queue_exists(queue).await.map_err(refused)?,
+            Place::Table(table) => table.waiting_in(queue).await?,
+        };
+        Ok(match state {
             QueueState::Present { ready, .. } => Some(ready),
             QueueState::Missing => None,
         })
@@ -198,9 +256,32 @@ impl Store {
 
     /// Gives the lock back and says goodbye.
     pub(super) async fn close(self) {
-        let Store::Queue(queue) = self;
-        queue.rotation.end().await;
-        queue.connection.close().await;
+        match self.place {
+            Place::Queue(queue) => {
+                queue.rotation.end().await;
+                queue.connection.close().await;
+            }
+            Place::Table(table) => table.close().await,
+        }
+    }
+}
+
+impl QueuePlace {
+    async fn open(rabbitmq: Rabbitmq, pipeline: &Pipeline, queue: &str, holder: &str) -> Result<Self, CliError> {
+        let connection = rabbitmq.connect(&format!("{}/dlq", pipeline.name)).await?;
+        match Rotation::start(&connection, queue, holder).await {
+            Ok(rotation) => Ok(QueuePlace { connection, rotation }),
+            Err(failure) => {
+                connection.close().await;
+                Err(refused(failure))
+            }
+        }
+    }
+}
+
+impl From<Held> for Taken {
+    fn from(held: Held) -> Self {
+        Taken::Held(Box::new(held))
     }
 }
 
@@ -220,9 +301,10 @@ fn holder(doing: &str, pipeline: &str) -> String {
         .unwrap_or_else(|_| "an unknown host".to_owned());
     let since = jiff::Timestamp::now();
     format!(
-        "rabbit-sink dlq {doing} {pipeline}, {}@{}, process {}, since {since:.0}",
+        // PostgreSQL shows the first 63 bytes of it.
+        "rabbit-sink dlq {doing} {pipeline}, process {}, {}@{}, since {since:.0}",
+        std::process::id(),
         user.trim(),
         host.trim(),
-        std::process::id()
     )
 }

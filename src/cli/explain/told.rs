@@ -109,8 +109,9 @@ impl Told<'_> {
             Some(failure) => {
                 let column = failure.column.as_ref().map(|column| format!(" column {column}")).unwrap_or_default();
                 format!(
-                    "dead letter in {}: {} {}{column}: {}",
-                    self.pipeline.dead_letter.queue,
+                    "dead letter in {}{}: {} {}{column}: {}",
+                    self.pipeline.dead_letter.table().map_or("", |_| "table "),
+                    self.pipeline.dead_letter,
                     failure.class,
                     failure.code,
                     escape(&failure.reason())

@@ -304,7 +304,21 @@ static DEAD_LETTER: Keys = Keys {
     path: "pipelines.NAME.dead_letter",
     about: "Where rejected messages go.",
     keys: &[
-        key("to", choice(&["queue"], &["table"]), Is("\"queue\""), "To a queue.", "\"queue\""),
+        key(
+            "to",
+            words(&["queue", "table"]),
+            Is("\"queue\""),
+            "`\"queue\"`; or `\"table\"`, in the pipeline's database: a letter is written in one transaction with rows, \
+             and [exactly once](dead-letters.md#in-a-table).",
+            "\"table\"",
+        ),
+        key(
+            "table",
+            Table,
+            Words("the table's name and `_dead_letters`"),
+            "With `to = \"table\"`: which. It is made at the start if it is missing. Pipelines may share one.",
+            "\"shop.dead_letters\"",
+        ),
         key(
             "queue",
             QUEUE,

@@ -1,5 +1,6 @@
 //! What the server says of a table.
 
+use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlRow;
 
 use super::kinds::{self, Declared};
@@ -9,8 +10,8 @@ use crate::error::{ErrorClass, Failure};
 
 impl MysqlSession {
     /// A query with the table's database and name as its first two values.
-    pub(super) async fn about(&mut self, table: &TableName, sql: &'static str) -> Result<Vec<MySqlRow>, Failure> {
-        sqlx::query(sql)
+    pub(super) async fn about(&mut self, table: &TableName, sql: impl Into<String>) -> Result<Vec<MySqlRow>, Failure> {
+        sqlx::query(AssertSqlSafe(sql.into()))
             .bind(&table.schema)
             .bind(&table.name)
             .fetch_all(&mut self.connection)

@@ -75,7 +75,7 @@ impl MysqlSession {
     }
 
     pub(super) async fn ledger_exists(&mut self, table: &TableName) -> Result<bool, Failure> {
-        Ok(self.exists(table).await? && self.exists(&marker::table(table)).await?)
+        Ok(self.table_exists(table).await? && self.table_exists(&marker::table(table)).await?)
     }
 
     /// What this login lacks on the ledger's tables. Asked by statements that touch no row: a role,
@@ -107,7 +107,7 @@ impl MysqlSession {
         Ok(lacking)
     }
 
-    async fn exists(&mut self, table: &TableName) -> Result<bool, Failure> {
+    pub(super) async fn table_exists(&mut self, table: &TableName) -> Result<bool, Failure> {
         let found = self
             .about(
                 table,

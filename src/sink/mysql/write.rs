@@ -10,6 +10,7 @@ use crate::catalogue::{Column, Kind};
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Row, Unit};
 use crate::plan::{Deduplication, Ledger, Target, WritePlan};
+use crate::sink::letters;
 use crate::sink::optimistic::{Engine, Known};
 use crate::sink::shape::{self, Group};
 use crate::sink::values_sql::{self, Insert};
@@ -90,7 +91,7 @@ impl MysqlSession {
             let table = quote(&target.table);
             self.raw(values_sql::insert_nothing(target, quote_name, &table, " FROM DUAL WHERE FALSE")).await?;
         }
-        Ok(())
+        letters::probe(&mut &mut *self, plan.letters.as_ref()).await
     }
 
     async fn run(&mut self, text: String, arguments: MySqlArguments, columns: &[Column]) -> Result<(), Failure> {
@@ -129,7 +130,7 @@ impl MysqlSession {
     }
 
     /// Bytes that a statement's values may have.
-    fn packet_limit(&self) -> usize {
+    pub(super) fn packet_limit(&self) -> usize {
         self.max_packet.saturating_sub(PACKET_OVERHEAD)
     }
 
@@ -287,6 +288,10 @@ impl Engine for MysqlSession {
             self.insert_group(target, &group).await?;
         }
         Ok(())
+    }
+
+    async fn insert_letters(&mut self, plan: &WritePlan, letters: &[&Unit]) -> Result<(), Failure> {
+        letters::insert_units(&mut &mut *self, plan.letters.as_ref(), letters).await
     }
 }
 

@@ -10,11 +10,13 @@ use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Row, Unit};
 use crate::plan::{Deduplication, Ledger, Target, WritePlan};
 use crate::sink::Entered;
+use crate::sink::letters;
 use crate::sink::shape::{self, Group};
 
 use super::bind::{self, Bind};
 use super::classify::failure;
 use super::exact;
+use super::letters::Conn;
 use super::link::{BEGIN, Link};
 use super::{statement, unchanged};
 
@@ -77,6 +79,7 @@ async fn probe_statements(conn: &mut PgConnection, plan: &WritePlan) -> Result<(
             .await
             .map_err(failure)?;
     }
+    letters::probe(&mut Conn(&mut *conn), plan.letters.as_ref()).await?;
     conn.execute(AssertSqlSafe(unchanged::condition(&plan.targets))).await.map_err(unchanged::failure)?;
     Ok(())
 }
@@ -94,7 +97,18 @@ fn refuse_too_large(units: &[&Unit], limit: usize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Rows, then dead letters.
 async fn apply(conn: &mut PgConnection, plan: &WritePlan, units: &[&Unit]) -> Result<Vec<Outcome>, Failure> {
+    if units.iter().all(|unit| unit.letter.is_none()) {
+        return apply_rows(conn, plan, units).await;
+    }
+    let (letters, rows): (Vec<&Unit>, Vec<&Unit>) = units.iter().partition(|unit| unit.letter.is_some());
+    let outcomes = if rows.is_empty() { Vec::new() } else { apply_rows(conn, plan, &rows).await? };
+    letters::insert_units(&mut Conn(conn), plan.letters.as_ref(), &letters).await?;
+    Ok(letters::merged(units, outcomes))
+}
+
+async fn apply_rows(conn: &mut PgConnection, plan: &WritePlan, units: &[&Unit]) -> Result<Vec<Outcome>, Failure> {
     match &plan.deduplication {
         Deduplication::Ledger(ledger) => {
             let outcomes = enter_ids(conn, ledger, plan.id_conflict, units).await?;
@@ -346,7 +360,7 @@ mod tests {
         let envelope = Envelope::default();
         let delivery = Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope };
         let changes = vec![Change { target: 0, operation: Operation::Insert, row: row(100) }];
-        let unit = Unit { delivery, ledger: None, changes, attempts: 0 };
+        let unit = Unit { delivery, ledger: None, changes, attempts: 0, letter: None };
         assert!(refuse_too_large(&[&unit], 104).is_ok());
         let refused = refuse_too_large(&[&unit], 103).unwrap_err();
         assert_eq!((refused.class, refused.code.as_ref()), (ErrorClass::RowRejected, "too_large"));

@@ -13,6 +13,7 @@ use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Row, Unit};
 use crate::plan::{Deduplication, Ledger, Target, WritePlan};
 use crate::sink::datetime_text;
+use crate::sink::letters;
 use crate::sink::optimistic::{Engine, Known};
 use crate::sink::shape::{self, Group};
 use crate::sink::values_sql::{self, Insert};
@@ -51,8 +52,9 @@ impl SqliteSession {
         statements.push_str("ROLLBACK");
         self.transact(statements).await?;
         self.begin(plan).await?;
+        let probed = letters::probe(&mut &mut *self, plan.letters.as_ref()).await;
         self.rollback().await;
-        Ok(())
+        probed
     }
 
     /// A file that can't be rolled back must not be written to again.
@@ -235,6 +237,10 @@ impl Engine for SqliteSession {
             self.insert_group(target, &group).await?;
         }
         Ok(())
+    }
+
+    async fn insert_letters(&mut self, plan: &WritePlan, letters: &[&Unit]) -> Result<(), Failure> {
+        letters::insert_units(&mut &mut *self, plan.letters.as_ref(), letters).await
     }
 }
 
