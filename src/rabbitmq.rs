@@ -9,6 +9,7 @@ mod address;
 mod connect;
 mod connection;
 mod convert;
+mod depth;
 mod failure;
 mod lock;
 mod management;
@@ -55,9 +56,10 @@ pub trait Source: Send {
     /// channel no longer knows is an error, never silence.
     fn ack(&mut self, tag: u64, multiple: bool) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// How many messages are ready in the queue, unacked ones left out. Asked on the consumer's
-    /// own channel, so that what the broker had sent before its answer has arrived before it.
-    fn ready(&mut self) -> impl Future<Output = Result<u64, Failure>> + Send;
+    /// How many messages are ready in the queue, unacked ones left out; `None` where the broker
+    /// can't tell. Asked on the consumer's own channel: what the broker had sent it before its answer
+    /// arrives before the next one.
+    fn ready(&mut self) -> impl Future<Output = Result<Option<u64>, Failure>> + Send;
 
     /// Changes the prefetch by subscribing anew on the same channel: what is unsettled stays
     /// ours, tags go on counting.

@@ -1,13 +1,15 @@
 //! The database's side of a pipeline.
 
+mod own_tables;
+
 use super::{Finding, Level, clock, columns};
 use crate::catalogue::{Table, TableName};
-use crate::config::{self, DeadLetter, Deduplicate};
+use crate::config::{self, Deduplicate};
 use crate::error::{ErrorClass, Failure};
 use crate::guarantee::Gap;
 use crate::mapping::{Plan, Problem};
 use crate::plan::{Deduplication, Ledger};
-use crate::sink::{Access, Database, LETTERS_MISSING, LedgerIdentity, Opening, Session, Survey};
+use crate::sink::{Access, Database, Opening, Session, Survey};
 
 const POOL_SESSIONS: &str = "let it pool sessions (PgBouncer: pool_mode = session), since timeouts, SET ROLE and \
                              prepared statements belong to a session";
@@ -229,117 +231,6 @@ impl Look<'_> {
         }
     }
 
-    /// The ledger as far as it is there. What the worker would make isn't wrong.
-    async fn ledger(&mut self, session: &mut dyn Session) -> Result<Option<Ledger>, Failure> {
-        if self.pipeline.deduplicate != Deduplicate::Ledger {
-            return Ok(None);
-        }
-        let name = &self.config.ledger_table;
-        let identity = LedgerIdentity {
-            pipeline: self.pipeline.name.clone(),
-            queue: self.pipeline.queue.clone(),
-            table: self.pipeline.table.clone(),
-        };
-        let opening = match self.purpose {
-            Purpose::Look => Opening::Existing,
-            Purpose::Start(opening) => opening,
-        };
-        match session.open_ledger(name, &identity, opening).await {
-            Ok(ledger) => {
-                let text = format!("{name} knows this pipeline; kept for {}", humane(self.config.ledger_keep));
-                self.add(match ledger.emptied {
-                    false => Finding::ok("ledger", text),
-                    true => Finding::warning(
-                        "ledger",
-                        format!("{name} has no entry of this pipeline, which has run before"),
-                    )
-                    .todo("if it wrote anything: whatever is delivered again now is written again"),
-                });
-                Ok(Some(ledger))
-            }
-            Err(failure) if failure.code == "ledger_missing" && self.purpose == Purpose::Look => {
-                let access = session.access(&self.pipeline.table, name).await.unwrap_or_default();
-                self.unmade_ledger(&access);
-                Ok(None)
-            }
-            Err(failure) if matches!(failure.code.as_ref(), "42501" | "1142") && self.purpose == Purpose::Look => {
-                let access = session.access(&self.pipeline.table, name).await?;
-                if access.ledger_lacks.is_empty() {
-                    return self.side(Err(failure), "ledger");
-                }
-                for lacking in &access.ledger_lacks {
-                    let text = format!("this login may not {} {}", lacking.privileges.join(", "), lacking.table);
-                    let grant = self.grant(&lacking.privileges, "", &lacking.table);
-                    self.add(Finding::wrong("privileges", text).todo("the ledger needs them").mend(grant));
-                }
-                Ok(None)
-            }
-            Err(failure) => self.side(Err(failure), "ledger"),
-        }
-    }
-
-    fn unmade_ledger(&mut self, access: &Access) {
-        let name = &self.config.ledger_table;
-        let ddl = self.database.ledger_ddl(name);
-        let later = format!("{name} has nothing of this pipeline yet");
-        self.add(match access.may_create_ledger {
-            Some(true) => Finding::ok("ledger", format!("{later}; the worker makes what is missing at its start")),
-            _ if access.ledger_there => Finding::ok("ledger", format!("{later}; the worker begins it at its start")),
-            Some(false) => {
-                let text = format!("{name} isn't there, or can't be seen, and this login may not create tables");
-                let marker = TableName { schema: name.schema.clone(), name: format!("{}_pipelines", name.name) };
-                let grants = [(name, &["SELECT", "INSERT", "DELETE"]), (&marker, &["SELECT", "INSERT", "UPDATE"])]
-                    .map(|(table, privileges)| self.grant(privileges, "", table));
-                Finding::wrong("ledger", text).todo("let somebody run this").mend(format!(
-                    "{}\n{}",
-                    ddl.trim_end(),
-                    grants.join("\n")
-                ))
-            }
-            None => Finding::unknown("ledger", format!("{later}; not known whether this login may create tables"))
-                .todo("if it may not: `rabbit-sink init --ledger` prints the DDL"),
-        });
-    }
-
-    /// The table of dead letters as far as it is there: as the ledger.
-    async fn dead_letters(&mut self, session: &mut dyn Session) -> Result<bool, Failure> {
-        let DeadLetter::Table(name) = &self.pipeline.dead_letter else { return Ok(false) };
-        let opening = match self.purpose {
-            Purpose::Look => Opening::Existing,
-            Purpose::Start(opening) => opening,
-        };
-        let lacking = || Failure::new(ErrorClass::SinkMisconfigured, "no_letters", "this database keeps no letters");
-        let mut letters = session.letters(name).ok_or_else(lacking)?;
-        match letters.open(opening).await {
-            Ok(()) => {
-                let count = letters.range(&self.pipeline.name).await?.count;
-                self.add(Finding::ok("dead letters", format!("table {name} takes them; {count} lie there")));
-                Ok(true)
-            }
-            Err(failure) if failure.code == LETTERS_MISSING && self.purpose == Purpose::Look => {
-                drop(letters);
-                let may_create = session.access(&self.pipeline.table, name).await.unwrap_or_default().may_create_ledger;
-                let missing = format!("table {name} is missing");
-                self.add(match may_create {
-                    Some(true) => Finding::ok("dead letters", format!("{missing}; the worker makes it at its start")),
-                    Some(false) => {
-                        Finding::warning("dead letters", format!("{missing}, and this login may not create tables"))
-                            .todo("let somebody make it; the worker prints the DDL at its start")
-                    }
-                    None => {
-                        let unsure = format!("{missing}; not known whether this login may create tables");
-                        Finding::unknown("dead letters", unsure)
-                    }
-                });
-                Ok(false)
-            }
-            Err(failure) => {
-                drop(letters);
-                self.side(Err::<(), _>(failure), "dead letters").map(|_| false)
-            }
-        }
-    }
-
     /// Whether rows can be mapped into the table and this login may insert them, as far as the
     /// catalogue says.
     async fn table(&mut self, session: &mut dyn Session, table: &Table) -> Result<bool, Failure> {
@@ -448,12 +339,5 @@ impl Look<'_> {
             self.add(Finding::ok("privileges", format!("this login may insert into {on} (tried, rolled back)")));
         }
         Ok(())
-    }
-}
-
-fn humane(time: std::time::Duration) -> String {
-    match time.as_secs() {
-        seconds if seconds % 86_400 == 0 => format!("{} d", seconds / 86_400),
-        seconds => format!("{} h", seconds / 3600),
     }
 }

@@ -62,10 +62,7 @@ impl<S: Source> Consumer<S> {
             Ok(ready) => ready,
             Err(failure) => return Some(End::SourceLost(failure)),
         };
-        context
-            .status
-            .queue_ready
-            .store(i64::try_from(ready).unwrap_or(i64::MAX), std::sync::atomic::Ordering::Relaxed);
+        self.show_ready(ready);
         if let Some(event) = self.source.next().now_or_never() {
             emptiness.vote(self.index, false);
             self.idle_since = None;
@@ -75,8 +72,9 @@ impl<S: Source> Consumer<S> {
         // The first 0 may have overtaken messages that were on their way to us already: the
         // broker's channel answers before it looks at what the queue has sent it meanwhile. They
         // come before the second one.
-        let before = std::mem::replace(&mut self.found_empty, ready == 0);
-        emptiness.vote(self.index, before && ready == 0).then_some(End::Drained)
+        let empty = ready == Some(0);
+        let before = std::mem::replace(&mut self.found_empty, empty);
+        emptiness.vote(self.index, before && empty).then_some(End::Drained)
     }
 
     /// Keeps the metric of ready messages fresh; one consumer of a pipeline is enough for that.
@@ -84,7 +82,7 @@ impl<S: Source> Consumer<S> {
         if self.index > 0 || now < self.next_look {
             return None;
         }
-        self.next_look = now + super::TURN;
+        self.next_look = now + super::select::TURN;
         match self.source.ready().await {
             Ok(ready) => self.show_ready(ready),
             Err(failure) => return Some(End::SourceLost(failure)),
@@ -92,7 +90,8 @@ impl<S: Source> Consumer<S> {
         None
     }
 
-    fn show_ready(&self, ready: u64) {
+    fn show_ready(&self, ready: Option<u64>) {
+        let Some(ready) = ready else { return };
         let ready = i64::try_from(ready).unwrap_or(i64::MAX);
         self.context.status.queue_ready.store(ready, std::sync::atomic::Ordering::Relaxed);
     }

@@ -6,13 +6,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 
 use super::connection::{BrokerVersion, CLOSE_TIMEOUT, Connection};
 use super::convert::{self, short};
+use super::depth;
 use super::failure::{ANSWER_TIMEOUT, answer, failed};
 use super::{Source, SourceEvent};
 use crate::error::{ErrorClass, Failure};
@@ -291,12 +290,8 @@ impl Source for Subscription {
         self.settle(tag, multiple)
     }
 
-    async fn ready(&mut self) -> Result<u64, Failure> {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let asked = self.channel.queue_declare(self.queue.clone(), options, FieldTable::default());
-        let doing = format!("looking at queue \"{}\"", self.queue);
-        let queue = answer(ErrorClass::SourceLost, &doing, asked).await?;
-        Ok(queue.message_count().into())
+    fn ready(&mut self) -> impl Future<Output = Result<Option<u64>, Failure>> + Send {
+        depth::beside_consumer(&self.channel, &self.queue, ErrorClass::SourceLost)
     }
 
     async fn set_prefetch(&mut self, prefetch: u16) -> Result<(), Failure> {

@@ -102,8 +102,9 @@ pub trait LetterTable: Send {
     /// Changes letters in one transaction: number, replays as read, what becomes of it.
     fn change(&mut self, changes: Vec<(i64, i64, LetterChange)>) -> BoxFuture<'_, Result<(), Failure>>;
 
-    /// Puts letters into the table as members of a set, in place of those with their IDs.
-    fn put<'a>(&'a mut self, rows: &'a [LetterRow], set: &'a str) -> BoxFuture<'a, Result<(), Failure>>;
+    /// Puts letters of one pipeline into the table as members of a set, in place of those with their
+    /// IDs. Returns how many of other sets these were.
+    fn put<'a>(&'a mut self, rows: &'a [LetterRow], set: &'a str) -> BoxFuture<'a, Result<u64, Failure>>;
 }
 
 /// What a database must do for it. No method ends a transaction but the two that say so.

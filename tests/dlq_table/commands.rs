@@ -70,9 +70,10 @@ async fn export_discard_and_import_lose_nothing() {
         let discarded = scene.json("discard", &["--yes", "--archive", &file("archive")]).await;
         assert_counts(&discarded[0], &[("chosen", 6), ("discarded", 6)]);
         assert_eq!(scene.database.count(LETTERS).await, 0);
-        assert_counts(&scene.json("import", &[&file("archive")]).await[0], &[("imported", 6), ("edited", 0)]);
+        let imported = scene.json("import", &[&file("archive")]).await;
+        assert_counts(&imported[0], &[("imported", 6), ("edited", 0), ("replaced", 0)]);
         // Again: each replaces itself.
-        scene.json("import", &[&file("archive")]).await;
+        assert_counts(&scene.json("import", &[&file("archive")]).await[0], &[("imported", 6), ("replaced", 6)]);
         scene.json("export", &[&file("after")]).await;
         let sorted = |name: &str| {
             let whole = std::fs::read_to_string(folder.join(name)).unwrap();
@@ -87,7 +88,10 @@ async fn export_discard_and_import_lose_nothing() {
         std::fs::write(folder.join("mended"), whole.replace("\\\"many\\\"", "7")).unwrap();
         let tried = scene.json_with("import", &["--dry-run", &file("mended")], 5).await;
         assert_counts(&tried[0], &[("tried", 6), ("written", 5), ("rejected", 1)]);
-        assert_counts(&scene.json("import", &[&file("mended")]).await[0], &[("imported", 6), ("edited", 5)]);
+        assert_counts(
+            &scene.json("import", &[&file("mended")]).await[0],
+            &[("imported", 6), ("edited", 5), ("replaced", 6)],
+        );
         assert_eq!(scene.database.count(LETTERS).await, 6);
         let worker = running(&scene).await;
         let done = scene.json("replay", &["--column", "quantity", "--yes", "--wait"]).await;

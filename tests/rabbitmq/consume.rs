@@ -3,7 +3,7 @@
 use rabbit_sink::error::ErrorClass;
 use rabbit_sink::rabbitmq::{BrokerVersion, Source, SourceEvent};
 
-use super::server::{Client, alone, connected, ctl, delivered, shared, silence, soon, take};
+use super::server::{Client, alone, connected, ctl, delivered, leader, shared, silence, soon, take};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acked_messages_are_gone_and_others_come_back() {
@@ -49,7 +49,7 @@ async fn multiple_acks_a_prefix_with_holes() {
     // The end tag has gone already: the broker would close the channel over it.
     assert_eq!(source.ack(4, true).await.unwrap_err().code, "stale_ack");
     // It is still open.
-    assert_eq!(source.ready().await.unwrap(), 0);
+    assert_eq!(source.ready().await.unwrap(), Some(0));
     source.ack(6, true).await.unwrap();
     drop(source);
     client.until_ready(&queue, 0).await;
@@ -72,7 +72,7 @@ async fn a_second_ack_is_an_error_and_costs_nothing() {
         assert_eq!((failure.class, failure.code.as_ref()), (ErrorClass::SourceLost, "stale_ack"), "tag {tag}");
     }
     source.ack(2, false).await.unwrap();
-    assert_eq!(source.ready().await.unwrap(), 0);
+    assert_eq!(source.ready().await.unwrap(), Some(0));
     drop(source);
     client.until_ready(&queue, 0).await;
     connection.close().await;
@@ -139,7 +139,7 @@ async fn ready_leaves_out_what_is_unacked_and_comes_after_what_was_sent() {
     let mut source = connection.subscribe(&queue, 5, "t").await.unwrap();
     // Until the broker has sent what the prefetch allows.
     client.until_ready(&queue, 2).await;
-    assert_eq!(source.ready().await.unwrap(), 2);
+    assert_eq!(source.ready().await.unwrap(), Some(2));
     for _ in 0..5 {
         // Polled once: it is there without waiting.
         let event = futures_util::FutureExt::now_or_never(source.next());
@@ -197,7 +197,7 @@ async fn after_cancel_the_rest_comes_and_acks_still_count() {
     assert!(matches!(soon(source.next()).await, SourceEvent::Cancelled));
     source.cancel().await.unwrap();
     source.ack(taken[2].tag, true).await.unwrap();
-    assert_eq!(source.ready().await.unwrap(), 4);
+    assert_eq!(source.ready().await.unwrap(), None, "without a consumer 0 could be wrong");
     let started = std::time::Instant::now();
     source.give_back(Vec::new()).await;
     assert!(started.elapsed() < std::time::Duration::from_secs(2));
@@ -246,6 +246,27 @@ async fn given_back_counts_only_below_4_3() {
         assert_eq!(delivery.envelope.delivery_count(), if free { 0 } else { round });
         source.give_back(vec![delivery.tag]).await;
     }
+    connection.close().await;
+    client.delete().await;
+}
+
+/// What it says then is 0, as of an empty queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_cannot_count_is_told_from_an_empty_queue() {
+    let _node = shared().await;
+    let mut client = Client::new().await;
+    let kind = lapin::types::AMQPValue::LongString("quorum".into());
+    let queue = client.declare("uncounted", &[("x-queue-type", kind)]).await;
+    client.fill(&queue, 5).await;
+    let connection = connected("uncounted").await;
+    let mut source = connection.subscribe(&queue, 2, "t").await.unwrap();
+    client.until_ready(&queue, 3).await;
+    assert_eq!(source.ready().await.unwrap(), Some(3));
+    leader(&queue, "suspend").await;
+    let unknown = source.ready().await;
+    leader(&queue, "resume").await;
+    assert_eq!(unknown.unwrap(), None);
+    assert_eq!(source.ready().await.unwrap(), Some(3));
     connection.close().await;
     client.delete().await;
 }

@@ -297,7 +297,7 @@ async fn under_a_memory_alarm_nothing_is_confirmed_and_acks_go_on() {
     assert!(again[0].as_ref().unwrap_err().message.contains("alarm"), "{again:?}");
     assert_eq!(blocked, (true, false));
     acked.unwrap();
-    assert_eq!(ready.unwrap(), 0);
+    assert_eq!(ready.unwrap(), Some(0));
     drop(consumer);
     let mut results = Vec::new();
     for _ in 0..10 {

@@ -31,6 +31,15 @@ pub fn url() -> String {
     variable("RABBIT_SINK_TEST_AMQP_URL")
 }
 
+/// Suspends or resumes the leader of a quorum queue: `suspend`, `resume`.
+pub async fn leader(queue: &str, what: &str) {
+    let code = format!(
+        "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>)), \
+         {{Name, _}} = amqqueue:get_pid(Q), sys:{what}(Name)."
+    );
+    ctl(&["eval", &code]).await;
+}
+
 /// Runs `rabbitmqctl` and returns what it prints.
 pub async fn ctl(arguments: &[&str]) -> String {
     let command = variable("RABBIT_SINK_TEST_RABBITMQCTL");

@@ -69,20 +69,19 @@ pub(super) async fn execute(
     store.begin().await?;
     let mark = store.mark();
     let mut ids = Distinct::default();
-    let (mut imported, mut edited) = (0, 0);
+    let (mut imported, mut edited, mut replaced) = (0, 0, 0);
     loop {
         let letters = batch(pipeline, &mut lines, &mut ids, &mut edited)?;
         if letters.is_empty() {
             break;
         }
         imported += letters.len() as u64;
-        store.add(letters).await?;
+        replaced += store.add(letters).await?;
         if store.interrupted() {
             complain("interrupted; the same import again replaces what is there by now");
             return Ok(Exit::Partly);
         }
     }
-    let mut replaced = 0;
     let ended = store
         .pass("replacing", AT_ONCE, async |_, letters| {
             let stale = |letter: &&Letter| letter.set.as_ref() != Some(&mark) && ids.has(&letter.info.id);

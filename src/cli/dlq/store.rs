@@ -231,12 +231,14 @@ impl Store {
         }
     }
 
-    /// Adds letters, as chosen by the pass that was begun last.
-    pub(super) async fn add(&mut self, letters: Vec<Envelope>) -> Result<(), CliError> {
+    /// Adds letters, as chosen by the pass that was begun last. Returns how many others that has
+    /// replaced: none in a queue, where they stand side by side.
+    pub(super) async fn add(&mut self, letters: Vec<Envelope>) -> Result<u64, CliError> {
         match &mut self.place {
             Place::Queue(queue) => {
                 let added = queue.rotation.add(letters).await;
-                added.into_iter().collect::<Result<(), Failure>>().map_err(refused)
+                added.into_iter().collect::<Result<(), Failure>>().map_err(refused)?;
+                Ok(0)
             }
             Place::Table(table) => table.add(letters).await,
         }

@@ -145,8 +145,9 @@ impl TablePlace {
         self.ask(async |letters, _| letters.change(changes).await).await
     }
 
-    /// Puts letters into the table as members of this pass's set, in place of those with their IDs.
-    pub(super) async fn add(&mut self, letters: Vec<Envelope>) -> Result<(), CliError> {
+    /// Puts letters into the table as members of this pass's set, in place of those with their IDs,
+    /// which are counted.
+    pub(super) async fn add(&mut self, letters: Vec<Envelope>) -> Result<u64, CliError> {
         let rows: Vec<_> = letters.iter().map(|letter| dead_letter::row(letter, &self.pipeline)).collect();
         let mark = self.mark.clone();
         self.ask(async |letters, _| letters.put(&rows, &mark).await).await

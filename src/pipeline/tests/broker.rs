@@ -42,6 +42,8 @@ pub(super) struct Queue {
     pub refuse_cancel: bool,
     /// Answers overtake what is on its way to the asker at that moment, as RabbitMQ's do.
     pub overtaking: bool,
+    /// So many answers yet say that the broker doesn't know how many are ready.
+    pub uncounted: u32,
 }
 
 struct Message {
@@ -80,6 +82,7 @@ impl Broker {
             most_bytes: 0,
             refuse_cancel: false,
             overtaking: false,
+            uncounted: 0,
         };
         Broker { queue: Arc::new(Mutex::new(queue)), changed: Arc::new(watch::Sender::new(())) }
     }
@@ -284,8 +287,12 @@ impl Source for FakeSource {
         self.with(|queue| queue.ack(self.channel, tag, multiple))
     }
 
-    async fn ready(&mut self) -> Result<u64, Failure> {
+    async fn ready(&mut self) -> Result<Option<u64>, Failure> {
         let mut queue = self.broker.queue();
+        if queue.uncounted > 0 {
+            queue.uncounted -= 1;
+            return Ok(None);
+        }
         let channel = queue.channels.get_mut(&self.channel).unwrap();
         if channel.closed {
             return Err(lost("the channel is closed"));
@@ -293,7 +300,7 @@ impl Source for FakeSource {
         let [now, next] = std::mem::take(&mut channel.coming);
         channel.arrived.extend(now);
         channel.coming[0] = next;
-        Ok(queue.ready.len() as u64)
+        Ok(Some(queue.ready.len() as u64))
     }
 
     async fn set_prefetch(&mut self, prefetch: u16) -> Result<(), Failure> {

@@ -48,6 +48,19 @@ async fn a_message_that_the_answer_has_overtaken_is_not_left_behind() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_cannot_count_is_no_empty_queue() {
+    let rig = Rig::until_empty(|_| {});
+    {
+        let mut queue = rig.broker.queue();
+        (queue.overtaking, queue.uncounted) = (true, 10);
+    }
+    rig.publish_good(0..20);
+    assert!(matches!(rig.run(0).await, End::Drained));
+    rig.assert_clean();
+    assert!(rig.broker.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_consumers_end_only_when_both_have_nothing() {
     let rig = two();
     rig.database.held.send_replace(true);

@@ -145,6 +145,18 @@ impl Dialect {
         format!("SELECT COALESCE(MAX(seq), 0), COUNT(*) FROM {table} WHERE pipeline = {}", (self.place)(1, false))
     }
 
+    /// How many of so many IDs are there, outside of a set: pipeline, set, IDs.
+    pub(super) fn known(&self, table: &str, ids: usize) -> String {
+        let ids: Vec<String> = (3..ids + 3).map(|at| (self.place)(at, false)).collect();
+        format!(
+            "SELECT COUNT(*), COUNT(*) FROM {table} WHERE pipeline = {} AND (chosen IS NULL OR chosen <> {}) \
+             AND id IN ({})",
+            (self.place)(1, false),
+            (self.place)(2, false),
+            ids.join(",")
+        )
+    }
+
     /// Numbers and sizes of the next letters.
     pub(super) fn sizes(&self, table: &str, after: i64, until: i64, most: usize) -> String {
         let within = self.within(after, until);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::sql::{self, Known, Value};
-use super::{Engine, LETTERS_MISSING, LetterChange, LetterRange, LetterTable, StoredLetter, distinct, insert, probe};
+use super::{
+    Engine, LETTERS_MISSING, LetterChange, LetterRange, LetterTable, ROWS, StoredLetter, distinct, insert, probe,
+};
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::message::LetterRow;
@@ -102,13 +104,22 @@ impl<E: Engine> Letters<'_, E> {
         Ok(())
     }
 
-    async fn put_all(&mut self, rows: &[LetterRow], set: &str) -> Result<(), Failure> {
+    async fn put_all(&mut self, rows: &[LetterRow], set: &str) -> Result<u64, Failure> {
         let rows = distinct(rows.iter(), |_, _| true);
-        insert(&mut self.engine, self.table, &rows, Some(set), Known::Goes).await
+        let quoted = E::quote(self.table);
+        let mut replaced = 0;
+        for part in rows.chunks(ROWS) {
+            let mut values = vec![Value::Text(Some(&part[0].pipeline)), Value::Text(Some(set))];
+            values.extend(part.iter().map(|row| Value::Text(Some(&row.id))));
+            let found = self.engine.numbers(E::DIALECT.known(&quoted, part.len()), &values).await?;
+            replaced += found.first().and_then(|(count, _)| u64::try_from(*count).ok()).unwrap_or_default();
+        }
+        insert(&mut self.engine, self.table, &rows, Some(set), Known::Goes).await?;
+        Ok(replaced)
     }
 
-    /// One transaction, tried again where it meets somebody else's locks.
-    async fn transact(&mut self, work: Work<'_>) -> Result<(), Failure> {
+    /// One transaction, tried again where it meets somebody else's locks. How many letters were replaced by others.
+    async fn transact(&mut self, work: Work<'_>) -> Result<u64, Failure> {
         let mut attempt = 1;
         loop {
             let done = self.transaction(&work).await;
@@ -122,14 +133,14 @@ impl<E: Engine> Letters<'_, E> {
         }
     }
 
-    async fn transaction(&mut self, work: &Work<'_>) -> Result<(), Failure> {
+    async fn transaction(&mut self, work: &Work<'_>) -> Result<u64, Failure> {
         self.engine.begin().await?;
         let worked = match work {
-            Work::Change(changes) => self.change_all(changes).await,
+            Work::Change(changes) => self.change_all(changes).await.map(|()| 0),
             Work::Put(rows, set) => self.put_all(rows, set).await,
         };
         let done = match worked {
-            Ok(()) => self.engine.commit().await,
+            Ok(replaced) => self.engine.commit().await.map(|()| replaced),
             Err(failure) => Err(failure),
         };
         if done.is_err() {
@@ -181,12 +192,12 @@ impl<E: Engine> LetterTable for Letters<'_, E> {
         Box::pin(async move {
             match changes.is_empty() {
                 true => Ok(()),
-                false => self.transact(Work::Change(&changes)).await,
+                false => self.transact(Work::Change(&changes)).await.map(|_| ()),
             }
         })
     }
 
-    fn put<'a>(&'a mut self, rows: &'a [LetterRow], set: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
+    fn put<'a>(&'a mut self, rows: &'a [LetterRow], set: &'a str) -> BoxFuture<'a, Result<u64, Failure>> {
         Box::pin(self.transact(Work::Put(rows, set)))
     }
 }
