@@ -9,14 +9,15 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions,
+};
 use lapin::types::{FieldTable, ShortString};
 use tokio::time::Instant;
 
 use super::DeadLetterQueue;
 use super::connection::{Connection, QueueState};
 use super::convert::{self, short};
-use super::depth;
 use super::failure::{ANSWER_TIMEOUT, answer, failed};
 use super::lock::Lock;
 use super::publisher::Publisher;
@@ -77,8 +78,6 @@ pub struct Rotation {
     /// How many the next round takes.
     size: usize,
     rounds: u64,
-    /// Taken to find out whether there are any.
-    first: Vec<Held>,
     /// Taken and not settled yet.
     unsettled: usize,
 }
@@ -104,7 +103,6 @@ impl Rotation {
             left: 0,
             size: FIRST,
             rounds: 0,
-            first: Vec::new(),
             unsettled: 0,
         })
     }
@@ -115,13 +113,8 @@ impl Rotation {
     /// # Errors
     /// Class `source_lost`.
     pub async fn begin(&mut self) -> Result<u64, Failure> {
-        self.mark = new_mark();
-        let mut ready = depth::at_least(&self.channel, &self.name, CLASS).await?;
-        if ready == 0 && self.first.is_empty() {
-            // Perhaps the broker only couldn't count. What is taken to find out is the first round's.
-            (self.first, ready) = self.round(1).await?;
-        }
-        self.left = ready + self.first.len() as u64;
+        self.mark = mark();
+        self.left = self.ready().await?;
         Ok(self.left)
     }
 
@@ -141,10 +134,7 @@ impl Rotation {
         if wanted == 0 {
             return Ok(Vec::new());
         }
-        let round = match std::mem::take(&mut self.first) {
-            first if first.is_empty() => self.round(wanted).await?.0,
-            first => first,
-        };
+        let round = self.round(wanted).await?;
         self.adapt(&round);
         self.unsettled = round.len();
         // On a queue with priorities what was put back may come before what wasn't seen yet.
@@ -156,9 +146,8 @@ impl Rotation {
     }
 
     /// A consumer whose prefetch is what is wanted, cancelled before the first ack: so it is never
-    /// given a message too many, which would have to be returned. With it how many were ready behind
-    /// them.
-    async fn round(&mut self, wanted: usize) -> Result<(Vec<Held>, u64), Failure> {
+    /// given a message too many, which would have to be returned.
+    async fn round(&mut self, wanted: usize) -> Result<Vec<Held>, Failure> {
         let doing = format!("taking messages of queue \"{}\"", self.queue);
         let prefetch = u16::try_from(wanted).unwrap_or(u16::MAX);
         answer(CLASS, &doing, self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
@@ -174,28 +163,18 @@ impl Rotation {
                 Ok(Some(Ok(delivery))) => taken.push(held(delivery)),
                 Ok(Some(Err(error))) => return Err(failed(CLASS, &doing, &error)),
                 Ok(None) => break,
-                Err(_) => match self.behind().await? {
-                    // What is on its way to us comes before the consumer's end.
-                    Some(0) => break,
-                    _ if Instant::now() < patience => {}
-                    Some(_) => {
-                        let message = format!(
-                            "{doing}: the broker has some and gives us none; another consumer may have the queue for \
-                             itself (single active consumer)"
-                        );
-                        return Err(Failure::new(CLASS, "no_answer", message));
-                    }
-                    None => return Err(uncounted(&doing)),
-                },
+                // Asked on the same channel: what was sent before the answer arrives before it.
+                Err(_) if self.ready().await? == 0 => break,
+                Err(_) if Instant::now() > patience => {
+                    let message = format!(
+                        "{doing}: the broker has some and gives us none; another consumer may have the queue for itself \
+                         (single active consumer)"
+                    );
+                    return Err(Failure::new(CLASS, "no_answer", message));
+                }
+                Err(_) => {}
             }
         }
-        let behind = loop {
-            match self.behind().await? {
-                Some(behind) => break behind,
-                None if Instant::now() < patience => tokio::time::sleep(IDLE).await,
-                None => return Err(uncounted(&doing)),
-            }
-        };
         answer(CLASS, &doing, self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         let rest = async {
             while let Some(delivery) = consumer.next().await {
@@ -204,14 +183,16 @@ impl Rotation {
             Ok(())
         };
         match tokio::time::timeout(ANSWER_TIMEOUT, rest).await {
-            Ok(ended) => ended.map(|()| (taken, behind)),
+            Ok(ended) => ended.map(|()| taken),
             Err(_) => Err(super::failure::silent(CLASS, &doing)),
         }
     }
 
-    /// Ready beside the consumer of a round.
-    async fn behind(&self) -> Result<Option<u64>, Failure> {
-        depth::beside_consumer(&self.channel, &self.name, CLASS).await
+    async fn ready(&self) -> Result<u64, Failure> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let asked = self.channel.queue_declare(self.name.clone(), options, FieldTable::default());
+        let queue = answer(CLASS, &format!("looking at queue \"{}\"", self.queue), asked).await?;
+        Ok(queue.message_count().into())
     }
 
     fn adapt(&mut self, round: &[Held]) {
@@ -290,12 +271,6 @@ impl Rotation {
     }
 }
 
-/// A quorum queue without a leader, or one that is overloaded.
-fn uncounted(doing: &str) -> Failure {
-    let message = format!("{doing}: for {} s the broker couldn't say how many there are", ANSWER_TIMEOUT.as_secs());
-    Failure::new(CLASS, "no_answer", message)
-}
-
 fn held(delivery: lapin::message::Delivery) -> Held {
     let tag = delivery.delivery_tag;
     let mut envelope = convert::envelope(delivery);
@@ -314,7 +289,7 @@ fn stamp(mark: &str, set: Option<&str>) -> String {
 }
 
 /// Unlike that of any other pass: the hash of a random number.
-pub fn new_mark() -> String {
+fn mark() -> String {
     use std::hash::{BuildHasher, RandomState};
     let random = RandomState::new();
     format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1))

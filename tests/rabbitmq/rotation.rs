@@ -10,7 +10,7 @@ use rabbit_sink::error::Failure;
 use rabbit_sink::message::Envelope;
 use rabbit_sink::rabbitmq::{AT_ONCE, Connection, Fate, Rotation};
 
-use super::server::{Client, connected, delivered, leader, shared};
+use super::server::{Client, connected, delivered, shared};
 
 /// One pass in which all stay.
 async fn pass(connection: &Connection, queue: &str) -> Result<Vec<Envelope>, Failure> {
@@ -50,40 +50,6 @@ async fn looking_changes_nothing_however_often() {
     for _ in 0..8 {
         assert_eq!(bodies(&connection, &queue).await, ["0", "1", "2", "3"]);
     }
-    client.until_ready(&queue, 4).await;
-    connection.close().await;
-    client.delete().await;
-}
-
-/// The broker says 0 while the leader doesn't answer it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_hangs_hides_no_letter() {
-    let _node = shared().await;
-    let mut client = Client::new().await;
-    let queue = client.declare("hidden", &[("x-queue-type", AMQPValue::LongString("quorum".into()))]).await;
-    client.fill(&queue, 4).await;
-    let connection = connected("hidden").await;
-    let mut rotation = Rotation::start(&connection, &queue, "a test").await.unwrap();
-    leader(&queue, "suspend").await;
-    let begun = tokio::spawn(async move {
-        let count = rotation.begin().await;
-        (rotation, count)
-    });
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    leader(&queue, "resume").await;
-    let (mut rotation, count) = begun.await.unwrap();
-    assert_eq!(count.unwrap(), 4);
-    let mut seen = 0;
-    loop {
-        let taken = rotation.take(usize::MAX).await.unwrap();
-        if taken.is_empty() {
-            break;
-        }
-        seen += taken.len();
-        rotation.settle(taken.into_iter().map(|held| (held, Fate::Stay)).collect()).await.unwrap();
-    }
-    assert_eq!(seen, 4);
-    rotation.end().await;
     client.until_ready(&queue, 4).await;
     connection.close().await;
     client.delete().await;
