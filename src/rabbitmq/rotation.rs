@@ -113,7 +113,7 @@ impl Rotation {
     /// # Errors
     /// Class `source_lost`.
     pub async fn begin(&mut self) -> Result<u64, Failure> {
-        self.mark = mark();
+        self.mark = new_mark();
         self.left = self.ready().await?;
         Ok(self.left)
     }
@@ -289,7 +289,7 @@ fn stamp(mark: &str, set: Option<&str>) -> String {
 }
 
 /// Unlike that of any other pass: the hash of a random number.
-fn mark() -> String {
+pub fn new_mark() -> String {
     use std::hash::{BuildHasher, RandomState};
     let random = RandomState::new();
     format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1))
