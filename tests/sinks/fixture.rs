@@ -191,7 +191,7 @@ pub fn unit_of(id: &str, body: &str, rows: Vec<(usize, Vec<Cell>)>) -> Unit {
         .into_iter()
         .map(|(target, cells)| Change { target, operation: Operation::Insert, row: Row(cells) })
         .collect();
-    let delivery = Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope };
+    let delivery = Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope: Box::new(envelope) };
     Unit { delivery, ledger: Some(entry), changes, attempts: 0, letter: None }
 }
 
