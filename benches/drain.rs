@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::shapes::{FIRST, Shape};
+use crate::distance::away;
+use crate::shapes::{FIRST, Shape, uuid};
 use crate::stage::{Eye, Stage};
 use crate::subject::{Job, Subject};
-use crate::support::broker::Kind;
+use crate::support::broker::{Kind, Message};
 use crate::support::database::Server;
 use crate::support::process::tree;
 use crate::usage;
@@ -18,6 +19,10 @@ pub struct Backlog {
     pub shape: Shape,
     pub messages: u64,
     pub consumers: u32,
+    /// Every so many-th message is no JSON; 0: none.
+    pub bad_every: u64,
+    /// To the database; `None`: as it is on one machine.
+    pub round_trip: Option<Duration>,
     /// Further lines of the worker's config.
     pub config: String,
 }
@@ -46,14 +51,21 @@ const TAIL: u64 = 200;
 pub async fn drain(stage: &mut Stage, backlog: &Backlog, subject: &Subject) -> Measured {
     let queue = stage.queue(backlog.kind).await;
     let messages = backlog.messages;
-    stage.broker.publish(&queue, (0..messages).map(|nth| backlog.shape.message(nth))).await;
+    let is_bad = |nth: u64| backlog.bad_every > 0 && nth % backlog.bad_every == backlog.bad_every / 2;
+    let message = |nth| if is_bad(nth) { Message::json(&uuid(nth), "no JSON") } else { backlog.shape.message(nth) };
+    stage.broker.publish(&queue, (0..messages).map(message)).await;
+    let good: Vec<u64> = (0..messages).filter(|&nth| !is_bad(nth)).collect();
+    let rows = good.len() as u64;
     let database = stage.database(backlog.server).await;
     database.execute(&backlog.shape.ddl(backlog.server)).await;
     stage.settle(backlog.server).await;
     let mut eye = Eye::open(&database.url).await;
     let job = Job {
         amqp: stage.rabbit.url(),
-        database: database.url.clone(),
+        database: match backlog.round_trip {
+            Some(round_trip) => moved(&database.url, round_trip),
+            None => database.url.clone(),
+        },
         queue: queue.clone(),
         shape: backlog.shape,
         consumers: backlog.consumers,
@@ -75,8 +87,9 @@ pub async fn drain(stage: &mut Stage, backlog: &Backlog, subject: &Subject) -> M
     let first = Instant::now();
     let servers = stage.servers(backlog.server);
     let (own_before, servers_before) = (usage::cpu(&tree(running.id())), usage::cpu(&servers));
+    let tail = good.iter().filter(|&&nth| nth + TAIL >= messages).count() as u64;
     let last = format!("{table} WHERE {} >= {}", backlog.shape.key(), FIRST + messages - TAIL);
-    while eye.number("count(*)", &last).await < TAIL || eye.number("count(*)", table).await < messages {
+    while eye.number("count(*)", &last).await < tail || eye.number("count(*)", table).await < rows {
         running.must_run();
         wait(begin);
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -92,8 +105,16 @@ pub async fn drain(stage: &mut Stage, backlog: &Backlog, subject: &Subject) -> M
         peak_mib: usage::peak_mib(&own),
     };
     drop(running);
-    let (sum, expected) = backlog.shape.check(messages);
+    let (sum, expected) = backlog.shape.check(&good);
     assert_eq!(eye.number(&sum, table).await, expected, "{}: rows with other values", subject.name());
     stage.broker.delete(&queue).await;
     measured
+}
+
+/// The same database, further away.
+fn moved(database: &str, round_trip: Duration) -> String {
+    let mut url = url::Url::parse(database).expect("a URL");
+    let port = away(url.port().expect("a server's port"), round_trip);
+    url.set_port(Some(port)).expect("a URL with a port");
+    url.into()
 }

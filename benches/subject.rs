@@ -1,6 +1,6 @@
 //! What is measured: the worker, and the programs that it is compared with.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::shapes::Shape;
@@ -19,12 +19,12 @@ pub enum Deduplicate {
 pub enum Subject {
     /// Written by hand for one table: `benches/floor`.
     Floor,
+    /// The same once more.
+    Again,
     /// rabbit-sink.
     Worker(Deduplicate),
     /// rabbit-sink as another commit has it.
     Other(Deduplicate),
-    /// What users have today: `benches/peers`.
-    Peer(&'static str),
 }
 
 /// Where a subject works.
@@ -50,16 +50,16 @@ impl Subject {
     pub fn name(&self) -> String {
         match self {
             Subject::Floor => "floor".to_owned(),
+            Subject::Again => "floor again".to_owned(),
             Subject::Worker(how) => format!("rabbit-sink, {}", how.name()),
             Subject::Other(how) => format!("rabbit-sink before, {}", how.name()),
-            Subject::Peer(name) => (*name).to_owned(),
         }
     }
 
     /// Starts it; it runs until it is killed.
     pub fn start(&self, job: &Job) -> Running {
         let mut command = match self {
-            Subject::Floor => {
+            Subject::Floor | Subject::Again => {
                 let mut command = Command::new(program("RABBIT_SINK_BENCH_FLOOR"));
                 command.args([&job.amqp, &job.database, &job.queue, job.shape.name(), "0"]);
                 command.arg(job.consumers.to_string());
@@ -67,12 +67,6 @@ impl Subject {
             }
             Subject::Worker(how) => worker("RABBIT_SINK_BENCH_WORKER", *how, job),
             Subject::Other(how) => worker("RABBIT_SINK_BENCH_OTHER", *how, job),
-            Subject::Peer(name) => {
-                let mut command =
-                    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers").join(name).join("run"));
-                command.args([&job.amqp, &job.database, &job.queue, &job.consumers.to_string()]);
-                command
-            }
         };
         let log = job.folder.join(format!("{}.log", job.queue));
         let file = || std::fs::File::options().create(true).append(true).open(&log).expect("a file in an own folder");
