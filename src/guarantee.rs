@@ -29,8 +29,8 @@ pub struct Assessment {
 /// What the broker isn't asked about without its management API.
 pub const ASSUMED: &str = "the queue is durable, and drops nothing by a delivery limit, a length or a time to live";
 
-/// The guarantee of a pipeline on this server, in one line. `assumed`: the broker can't be asked
-/// about the queue.
+/// The guarantee of a pipeline on this server, in one line. `weaknesses`: what speaks against it;
+/// `assumed`: the broker has told nothing of what the queue itself may drop.
 pub fn of(pipeline: &Pipeline, database: &Database, weaknesses: &[String], assumed: bool) -> String {
     let mut line = match &pipeline.deduplicate {
         Deduplicate::Ledger => format!(

@@ -21,7 +21,7 @@ mod wire;
 
 pub use connect::Rabbitmq;
 pub use connection::{BrokerVersion, Connection, QueueState};
-pub use management::{Management, QueueFacts};
+pub use management::{Management, NodeTimeout, QueueFacts};
 pub use probe::{Publishing, Rights};
 pub use publisher::{CONFIRM_TIMEOUT, DeadLetters, Publisher, UNROUTABLE};
 pub use rotation::{AT_ONCE, Fate, Held, Rotation, new_mark};

@@ -19,7 +19,7 @@ use crate::catalogue::Table;
 use crate::checks::{self, Prepared};
 use crate::config::{self, Config};
 use crate::error::{ErrorClass, Failure};
-use crate::guarantee;
+use crate::guarantee::{self, Gap};
 use crate::pipeline::{Consumer, Context, Emptiness, End, Hindrance, Storm};
 use crate::rabbitmq::Rabbitmq;
 use crate::retry::Backoff;
@@ -261,7 +261,8 @@ impl Keeper {
             passed = hindrance::passed(&mut self.hindrance, &self.context, &prepared, &self.rabbitmq) => passed?,
             () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
         }
-        let (connection, source) = attach::attach(&self.rabbitmq, &self.context, &self.looked).await?;
+        let (connection, source) =
+            attach::attach(&self.rabbitmq, &self.context, &self.looked, &prepared.weaknesses).await?;
         self.obstacle_since = None;
         let letters = QueueLetters::new(&self.rabbitmq, &self.context.config);
         let started = Instant::now();
@@ -288,9 +289,6 @@ impl Keeper {
             for warning in &prepared.warnings {
                 tracing::warn!(pipeline = context.config.name, "{warning}");
             }
-            let assumed = self.rabbitmq.config().management_url.is_none();
-            let guarantee = guarantee::of(&context.config, &context.database_config, &prepared.weaknesses, assumed);
-            tracing::info!(pipeline = context.config.name, "guarantee: {guarantee}");
             if prepared.ledger_emptied {
                 tracing::error!(
                     pipeline = context.config.name,
@@ -298,7 +296,8 @@ impl Keeper {
                      whatever is delivered again now is written again"
                 );
             }
-            *context.status.guarantee.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(guarantee);
+            // Until the broker has been asked.
+            state_guarantee(context, &prepared.weaknesses, &[], false);
         }
         // What was created once must not come back empty in silence.
         self.opening = Opening::Existing;
@@ -345,6 +344,15 @@ impl Keeper {
             emptiness.vote(self.index, true);
         }
     }
+}
+
+/// Keeps the guarantee's line for the worker's status. `known`: the broker has told what of the queue may speak against
+/// it.
+fn state_guarantee(context: &Context, weaknesses: &[String], gaps: &[Gap], known: bool) -> String {
+    let weak: Vec<String> = weaknesses.iter().cloned().chain(gaps.iter().map(|gap| gap.what.clone())).collect();
+    let guarantee = guarantee::of(&context.config, &context.database_config, &weak, !known);
+    *context.status.guarantee.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(guarantee.clone());
+    guarantee
 }
 
 /// A wait that shows that it is alive.

@@ -9,17 +9,19 @@ use crate::error::Failure;
 use crate::pipeline::{Context, first_prefetch};
 use crate::rabbitmq::{Connection, QueueState, Rabbitmq, Subscription};
 
-/// Connects, finds or declares the queues, checks them once and subscribes.
+/// Connects, finds or declares the queues, checks them once and subscribes. `weaknesses`: what the database's side says
+/// against the guarantee.
 pub(super) async fn attach(
     rabbitmq: &Rabbitmq,
     context: &Context,
     looked: &Mutex<bool>,
+    weaknesses: &[String],
 ) -> Result<(Connection, Subscription), Obstacle> {
     let pipeline = &context.config;
     let connection = rabbitmq.connect(&pipeline.name).await.map_err(|failure| Obstacle::source(&failure))?;
     let attached = async {
         find_queues(&connection, pipeline).await?;
-        look_once(rabbitmq, &connection, context, looked).await?;
+        look_once(rabbitmq, &connection, context, looked, weaknesses).await?;
         let subscribed = connection.subscribe(&pipeline.queue, first_prefetch(pipeline), &tag(pipeline)).await;
         subscribed.map_err(|failure| Obstacle::source(&failure))
     };
@@ -33,12 +35,13 @@ pub(super) async fn attach(
 }
 
 /// The same checks as `rabbit-sink check`, once for each pipeline of a process: each asks the
-/// broker for what it must refuse, which stands in its log.
+/// broker for what it must refuse, which stands in its log. Then the guarantee can be stated.
 async fn look_once(
     rabbitmq: &Rabbitmq,
     connection: &Connection,
     context: &Context,
     looked: &Mutex<bool>,
+    weaknesses: &[String],
 ) -> Result<(), Obstacle> {
     let pipeline = &context.config;
     let mut looked = looked.lock().await;
@@ -60,6 +63,8 @@ async fn look_once(
             Some(failure) => Err(Obstacle::paused(failure.to_string())),
             None => {
                 *looked = true;
+                let guarantee = super::state_guarantee(context, weaknesses, &side.gaps, side.known);
+                tracing::info!(pipeline = pipeline.name, "guarantee: {guarantee}");
                 Ok(())
             }
         },
