@@ -25,6 +25,7 @@ mod reader;
 mod schema;
 mod secrets;
 mod snippet;
+mod syntax;
 mod together;
 mod tree;
 mod units;
