@@ -45,10 +45,11 @@ use output::Out;
     arg_required_else_help = true
 )]
 #[command(after_help = "First steps:
-  rabbit-sink init --table orders --from-queue orders --database URL --rabbitmq URL > rabbit-sink.toml
+  rabbit-sink init --table orders --from-queue orders \\
+      --database URL --rabbitmq URL > rabbit-sink.toml
   export RABBIT_SINK_CONFIG=rabbit-sink.toml
-  rabbit-sink check                              is everything as it must be?
-  rabbit-sink explain orders --from-queue        what would the next message become?
+  rabbit-sink check                          is everything as it must be?
+  rabbit-sink explain orders --from-queue    what would the next message become?
   rabbit-sink run
 
 Exit codes: 0 done, 1 failed, 2 config or usage, 3 broker or database not reachable, \
@@ -145,7 +146,8 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-/// Adds the nearest command to one that isn't known: the parser's own measure misses swapped letters.
+/// Names the nearest command where one isn't known: the parser's own measure misses swapped letters, and puts others
+/// before it.
 fn suggest(mut error: clap::Error, typed: impl Iterator<Item = String>) -> clap::Error {
     let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand) else { return error };
     let wrong = wrong.clone();
@@ -154,7 +156,7 @@ fn suggest(mut error: clap::Error, typed: impl Iterator<Item = String>) -> clap:
         command = command.find_subcommand(word).unwrap_or(command);
     }
     let near = nearest(&wrong, command.get_subcommands().map(clap::Command::get_name));
-    if let (Some(near), None) = (near, error.get(ContextKind::SuggestedSubcommand)) {
+    if let Some(near) = near {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![near.to_owned()]));
     }
     error

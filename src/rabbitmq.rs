@@ -19,7 +19,7 @@ mod rotation;
 mod subscription;
 mod wire;
 
-pub use connect::Rabbitmq;
+pub use connect::{Rabbitmq, refuses};
 pub use connection::{BrokerVersion, Connection, QueueState};
 pub use management::{Management, NodeTimeout, QueueFacts};
 pub use probe::{Publishing, Rights};

@@ -6,7 +6,7 @@ use super::{Finding, Level};
 use crate::config::{self, DeadLetter};
 use crate::error::Failure;
 use crate::guarantee::Gap;
-use crate::rabbitmq::{BrokerVersion, Connection, Management, Publishing, QueueState, Rabbitmq, Rights};
+use crate::rabbitmq::{BrokerVersion, Connection, Management, Publishing, QueueState, Rabbitmq, Rights, refuses};
 
 /// The oldest version that was tried.
 const OLDEST: BrokerVersion = BrokerVersion { major: 3, minor: 10 };
@@ -46,18 +46,20 @@ fn one(finding: Finding) -> BrokerSide {
 fn not_connected(failure: &Failure, rabbitmq: &Rabbitmq) -> Finding {
     let (vhost, user) = (rabbitmq.vhost(), rabbitmq.user());
     let finding = Finding::of("broker", failure);
+    if !refuses(failure) {
+        return match failure.code.as_ref() {
+            "530" => finding.todo("the worker waits until there is room"),
+            _ => finding.todo("is it running, and is that its address? The worker waits for it"),
+        };
+    }
+    let finding = finding.at(Level::Wrong);
     match failure.code.as_ref() {
-        "403" => {
-            finding.at(Level::Wrong).mend(format!("rabbitmqctl add_user {user} PASSWORD     # or change_password"))
-        }
-        "530" => finding.at(Level::Wrong).mend(format!(
+        "403" => finding.mend(format!("rabbitmqctl add_user {user} PASSWORD     # or change_password")),
+        "530" => finding.mend(format!(
             "rabbitmqctl add_vhost '{vhost}'; rabbitmqctl set_permissions -p '{vhost}' {user} '.*' '.*' '.*'"
         )),
-        "tls" | "tls_files" => {
-            finding.at(Level::Wrong).todo("check ca_file, and the name in the URL against the certificate's")
-        }
-        "not_amqp" => finding.at(Level::Wrong),
-        _ => finding.todo("is it running, and is that its address? The worker waits for it"),
+        "tls" | "tls_files" => finding.todo("check ca_file, and the name in the URL against the certificate's"),
+        _ => finding,
     }
 }
 

@@ -38,6 +38,12 @@ async fn slow_a_missing_right_is_named_and_the_command_helps() {
     for what in ["read queue", "configure queue", "publish through the default exchange"] {
         assert!(rights.iter().any(|line| line.starts_with("wrong: ") && line.contains(what)), "{what}: {rights:?}");
     }
+    // As many connections as it may have: nothing to mend in the config.
+    let limit = |most: i32| ctl(&["set_user_limits", &user, &format!("{{\"max-connections\":{most}}}")]);
+    limit(0);
+    let exit = check(&config).await.expect(3);
+    assert!(exit.stdout.contains("→ the worker waits until there is room"), "{}", exit.stdout);
+    limit(-1);
     // The command, word for word.
     let command = mend(&found, "permissions");
     let words: Vec<String> = command.split(' ').map(|word| word.trim_matches('\'').to_owned()).collect();
