@@ -262,8 +262,11 @@ impl Keeper {
             passed = hindrance::passed(&mut self.hindrance, &self.context, &prepared, &self.rabbitmq) => passed?,
             () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
         }
-        let (connection, source) =
-            attach::attach(&self.rabbitmq, &self.context, &self.looked, &prepared.weaknesses).await?;
+        // The broker's API may take its time to tell of a queue.
+        let (connection, source) = tokio::select! {
+            attached = attach::attach(&self.rabbitmq, &self.context, &self.looked, &prepared.weaknesses) => attached?,
+            () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
+        };
         self.obstacle_since = None;
         let letters = QueueLetters::new(&self.rabbitmq, &self.context.config);
         let started = Instant::now();
