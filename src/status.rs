@@ -1,9 +1,11 @@
 //! What a running worker says of itself, and what it can be told: shared by consumers, which
 //! write it, and the admin listener and the summary, which read it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -14,7 +16,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::error::ErrorClass;
+use crate::error::{ErrorClass, Failure};
+
+mod wedge;
 
 /// What a consumer, and by the worst of its consumers a pipeline, is doing. Later is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -62,34 +66,79 @@ impl State {
     }
 }
 
+/// Why a consumer is in its state: in words for people, and as labels for metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// [`ErrorClass::name`], or a word of our own.
+    pub class: &'static str,
+    /// The failure's code, or a word of our own. Servers' codes come from lists with an end.
+    pub code: Cow<'static, str>,
+    /// Safe to show: it holds no values.
+    pub text: String,
+}
+
+impl Reason {
+    /// A reason in our own words.
+    pub fn new(class: ErrorClass, code: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
+        Reason { class: class.name(), code: code.into(), text: text.into() }
+    }
+
+    /// The same cause, told in other words.
+    #[must_use]
+    pub fn told(self, text: impl Into<String>) -> Self {
+        Reason { text: text.into(), ..self }
+    }
+}
+
+impl From<&Failure> for Reason {
+    fn from(failure: &Failure) -> Self {
+        Reason::new(failure.class, failure.code.clone(), failure.to_string())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// One consumer's state and why.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct ConsumerState {
     /// What it does.
     pub state: State,
-    /// Why, where that isn't obvious. Safe to show: it holds no values.
-    pub reason: Option<String>,
+    /// Why, where that isn't obvious.
+    pub reason: Option<Reason>,
     /// Since when.
-    #[serde(skip)]
     pub since: Instant,
     /// When its loop last turned: it must do so at least every 60 s.
-    #[serde(skip)]
     pub turned: Instant,
     /// Unsettled deliveries.
     pub unsettled: usize,
     /// Arrival of the oldest of them.
-    #[serde(skip)]
     pub oldest_unsettled: Option<Instant>,
 }
 
 impl ConsumerState {
+    fn starting() -> Self {
+        let now = Instant::now();
+        ConsumerState {
+            state: State::Starting,
+            reason: None,
+            since: now,
+            turned: now,
+            unsettled: 0,
+            oldest_unsettled: None,
+        }
+    }
+
     /// Changes the state and tells the log: changes are never throttled, new reasons neither, which
     /// come as slowly as attempts do. A state that goes on keeps its `since`, even if its reason
     /// changes.
-    pub fn enter(&mut self, pipeline: &str, state: State, reason: Option<String>) {
+    pub fn enter(&mut self, pipeline: &str, state: State, reason: Option<Reason>) {
         if self.state != state {
             self.since = Instant::now();
-            let (from, why) = (self.state.name(), reason.as_deref().unwrap_or(""));
+            let (from, why) = (self.state.name(), reason.as_ref().map_or("", |reason| &reason.text));
             match state {
                 State::Paused => tracing::error!(pipeline, from, "paused: {why}"),
                 State::Holding => tracing::warn!(pipeline, from, "holding: {why}"),
@@ -99,7 +148,7 @@ impl ConsumerState {
                 }
             }
             self.state = state;
-        } else if let Some(why) = reason.as_deref().filter(|_| reason != self.reason) {
+        } else if let Some(why) = reason.as_ref().filter(|_| reason != self.reason) {
             // What it waits for now is what has to be mended.
             tracing::warn!(pipeline, "still {}: {why}", state.name());
         }
@@ -145,8 +194,6 @@ pub struct PipelineStatus {
     pub name: String,
     /// When the worker started it.
     pub started: Instant,
-    /// How long a delivery may stay unsettled: `retry.hold`.
-    pub hold: Duration,
     /// Deliveries received, repeats included.
     pub deliveries: Counter,
     /// Messages written.
@@ -177,6 +224,7 @@ pub struct PipelineStatus {
     pub unsettled_redelivered: AtomicI64,
     /// The line of the guarantee, once known.
     pub guarantee: Mutex<Option<String>>,
+    hold: Mutex<Duration>,
     consumers: Mutex<Vec<ConsumerState>>,
     control: watch::Sender<Control>,
 }
@@ -184,19 +232,9 @@ pub struct PipelineStatus {
 impl PipelineStatus {
     /// A pipeline with so many consumers, all starting.
     pub fn new(name: &str, consumers: usize) -> Self {
-        let now = Instant::now();
-        let starting = ConsumerState {
-            state: State::Starting,
-            reason: None,
-            since: now,
-            turned: now,
-            unsettled: 0,
-            oldest_unsettled: None,
-        };
         PipelineStatus {
             name: name.to_owned(),
-            started: now,
-            hold: Duration::from_secs(600),
+            started: Instant::now(),
             deliveries: Counter::default(),
             written: Counter::default(),
             rows_written: Counter::default(),
@@ -212,7 +250,8 @@ impl PipelineStatus {
             queue_ready: AtomicI64::new(-1),
             unsettled_redelivered: AtomicI64::new(0),
             guarantee: Mutex::new(None),
-            consumers: Mutex::new(vec![starting; consumers]),
+            hold: Mutex::new(Duration::from_secs(600)),
+            consumers: Mutex::new(vec![ConsumerState::starting(); consumers]),
             control: watch::Sender::new(Control::default()),
         }
     }
@@ -220,7 +259,13 @@ impl PipelineStatus {
     /// With another `hold` than the config's default of ten minutes.
     #[must_use]
     pub fn with_hold(self, hold: Duration) -> Self {
-        PipelineStatus { hold, ..self }
+        PipelineStatus { hold: Mutex::new(hold), ..self }
+    }
+
+    /// How long a delivery may stay unsettled: `retry.hold`.
+    pub fn hold(&self) -> Duration {
+        // One value: a poisoned lock has nothing half-written behind it.
+        *self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes one consumer's entry.
@@ -238,7 +283,7 @@ impl PipelineStatus {
     }
 
     /// The worst state and its reason.
-    pub fn state(&self) -> (State, Option<String>) {
+    pub fn state(&self) -> (State, Option<Reason>) {
         self.consumers()
             .into_iter()
             .max_by_key(|consumer| consumer.state)
@@ -288,11 +333,10 @@ impl PipelineStatus {
     }
 }
 
-/// All pipelines of a worker by name.
+/// All pipelines of a worker. Clones share them: pipelines come and go while it runs.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerStatus {
-    /// By name.
-    pub pipelines: BTreeMap<String, Arc<PipelineStatus>>,
+    pipelines: Arc<RwLock<BTreeMap<String, Arc<PipelineStatus>>>>,
 }
 
 impl WorkerStatus {
@@ -301,6 +345,23 @@ impl WorkerStatus {
         let status = |pipeline: &crate::config::Pipeline| {
             PipelineStatus::new(&pipeline.name, usize::from(pipeline.consumers)).with_hold(pipeline.retry.hold)
         };
-        WorkerStatus { pipelines: config.pipelines.values().map(|p| (p.name.clone(), Arc::new(status(p)))).collect() }
+        WorkerStatus::with(config.pipelines.values().map(status))
+    }
+
+    /// These pipelines.
+    pub fn with(pipelines: impl IntoIterator<Item = PipelineStatus>) -> Self {
+        let named = pipelines.into_iter().map(|pipeline| (pipeline.name.clone(), Arc::new(pipeline))).collect();
+        WorkerStatus { pipelines: Arc::new(RwLock::new(named)) }
+    }
+
+    /// All of them as of now, by name.
+    pub fn pipelines(&self) -> Vec<Arc<PipelineStatus>> {
+        // The map is whole after each change, even if somebody panicked.
+        self.pipelines.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The one of this name.
+    pub fn pipeline(&self, name: &str) -> Option<Arc<PipelineStatus>> {
+        self.pipelines.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 }
