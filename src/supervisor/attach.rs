@@ -6,6 +6,7 @@ use super::Obstacle;
 use crate::checks::{self, Level};
 use crate::config::{self, DeadLetter};
 use crate::error::{ErrorClass, Failure};
+use crate::guarantee::{self, Gap};
 use crate::pipeline::{Context, first_prefetch};
 use crate::rabbitmq::{Connection, QueueState, Rabbitmq, Subscription};
 use crate::status::Reason;
@@ -64,12 +65,21 @@ async fn look_once(
             Some(failure) => Err(Obstacle::paused(Reason::from(&failure))),
             None => {
                 *looked = true;
-                let guarantee = super::state_guarantee(context, weaknesses, &side.gaps, side.known);
+                let guarantee = state_guarantee(context, weaknesses, &side.gaps, side.known);
                 tracing::info!(pipeline = pipeline.name, "guarantee: {guarantee}");
                 Ok(())
             }
         },
     }
+}
+
+/// Keeps the guarantee's line for the worker's status. `known`: the broker has told what of the queue may speak against
+/// it.
+pub(super) fn state_guarantee(context: &Context, weaknesses: &[String], gaps: &[Gap], known: bool) -> String {
+    let weak: Vec<String> = weaknesses.iter().cloned().chain(gaps.iter().map(|gap| gap.what.clone())).collect();
+    let guarantee = guarantee::of(&context.config, &context.database_config, &weak, !known);
+    *context.status.guarantee.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(guarantee.clone());
+    guarantee
 }
 
 fn lost_while_looking(sentence: String) -> Failure {
