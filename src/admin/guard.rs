@@ -4,7 +4,7 @@
 //! listener as from its own server. The browser still sends the page's name as `Host` and, with
 //! requests of other pages, as `Origin`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Extension, Request, State};
@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Shared;
 use super::handlers::Problem;
+use crate::config::is_loopback;
 
 /// Passes a request on, or refuses it with 403.
 pub(super) async fn check(
@@ -53,14 +54,6 @@ fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
         uri.as_ref().and_then(Uri::host).is_some_and(is_loopback)
     });
     target && named && host && origin
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    match bare.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => bare.eq_ignore_ascii_case("localhost"),
-    }
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ fn connected(connection: &Connection, rabbitmq: &Rabbitmq) -> Vec<Finding> {
     let text =
         format!("RabbitMQ {told} at {} as {}, vhost {}, {tls}", connection.place(), rabbitmq.user(), rabbitmq.vhost());
     let mut found = vec![Finding::ok("broker", text)];
+    found.extend(exposed(rabbitmq));
     if let Some(old) = version.filter(|version| *version < OLDEST) {
         found.push(Finding::warning(
             "version",
@@ -86,6 +87,14 @@ fn connected(connection: &Connection, rabbitmq: &Rabbitmq) -> Vec<Finding> {
         ));
     }
     found
+}
+
+/// amqp:// asks for no encryption, and often the network is one's own; but somebody should know.
+fn exposed(rabbitmq: &Rabbitmq) -> Option<Finding> {
+    let places = rabbitmq.exposed();
+    let text = format!("login and messages travel unencrypted to {}", places.join(", "));
+    let todo = "write amqps:// (port 5671), unless you trust the network in between";
+    (!places.is_empty()).then(|| Finding::warning("encryption", text).todo(todo))
 }
 
 /// Queues, rights, and what the management API tells; changes nothing.
