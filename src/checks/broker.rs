@@ -79,7 +79,6 @@ fn connected(connection: &Connection, rabbitmq: &Rabbitmq) -> Vec<Finding> {
     let text =
         format!("RabbitMQ {told} at {} as {}, vhost {}, {tls}", connection.place(), rabbitmq.user(), rabbitmq.vhost());
     let mut found = vec![Finding::ok("broker", text)];
-    found.extend(exposed(rabbitmq));
     if let Some(old) = version.filter(|version| *version < OLDEST) {
         found.push(Finding::warning(
             "version",
@@ -112,6 +111,7 @@ pub async fn look_at_queues(
         side: BrokerSide::default(),
         vhost: rabbitmq.vhost().to_owned(),
     };
+    look.side.findings.extend(exposed(rabbitmq));
     if let Err(failure) = look.through().await {
         look.side.findings.push(Finding::of("broker", &failure));
     }
