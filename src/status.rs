@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -83,6 +83,18 @@ pub struct ConsumerState {
 }
 
 impl ConsumerState {
+    fn starting() -> Self {
+        let now = Instant::now();
+        ConsumerState {
+            state: State::Starting,
+            reason: None,
+            since: now,
+            turned: now,
+            unsettled: 0,
+            oldest_unsettled: None,
+        }
+    }
+
     /// Changes the state and tells the log: changes are never throttled, new reasons neither, which
     /// come as slowly as attempts do. A state that goes on keeps its `since`, even if its reason
     /// changes.
@@ -145,8 +157,6 @@ pub struct PipelineStatus {
     pub name: String,
     /// When the worker started it.
     pub started: Instant,
-    /// How long a delivery may stay unsettled: `retry.hold`.
-    pub hold: Duration,
     /// Deliveries received, repeats included.
     pub deliveries: Counter,
     /// Messages written.
@@ -177,6 +187,7 @@ pub struct PipelineStatus {
     pub unsettled_redelivered: AtomicI64,
     /// The line of the guarantee, once known.
     pub guarantee: Mutex<Option<String>>,
+    hold: Mutex<Duration>,
     consumers: Mutex<Vec<ConsumerState>>,
     control: watch::Sender<Control>,
 }
@@ -184,19 +195,9 @@ pub struct PipelineStatus {
 impl PipelineStatus {
     /// A pipeline with so many consumers, all starting.
     pub fn new(name: &str, consumers: usize) -> Self {
-        let now = Instant::now();
-        let starting = ConsumerState {
-            state: State::Starting,
-            reason: None,
-            since: now,
-            turned: now,
-            unsettled: 0,
-            oldest_unsettled: None,
-        };
         PipelineStatus {
             name: name.to_owned(),
-            started: now,
-            hold: Duration::from_secs(600),
+            started: Instant::now(),
             deliveries: Counter::default(),
             written: Counter::default(),
             rows_written: Counter::default(),
@@ -212,7 +213,8 @@ impl PipelineStatus {
             queue_ready: AtomicI64::new(-1),
             unsettled_redelivered: AtomicI64::new(0),
             guarantee: Mutex::new(None),
-            consumers: Mutex::new(vec![starting; consumers]),
+            hold: Mutex::new(Duration::from_secs(600)),
+            consumers: Mutex::new(vec![ConsumerState::starting(); consumers]),
             control: watch::Sender::new(Control::default()),
         }
     }
@@ -220,7 +222,13 @@ impl PipelineStatus {
     /// With another `hold` than the config's default of ten minutes.
     #[must_use]
     pub fn with_hold(self, hold: Duration) -> Self {
-        PipelineStatus { hold, ..self }
+        PipelineStatus { hold: Mutex::new(hold), ..self }
+    }
+
+    /// How long a delivery may stay unsettled: `retry.hold`.
+    pub fn hold(&self) -> Duration {
+        // One value: a poisoned lock has nothing half-written behind it.
+        *self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes one consumer's entry.
@@ -288,11 +296,10 @@ impl PipelineStatus {
     }
 }
 
-/// All pipelines of a worker by name.
+/// All pipelines of a worker. Clones share them: pipelines come and go while it runs.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerStatus {
-    /// By name.
-    pub pipelines: BTreeMap<String, Arc<PipelineStatus>>,
+    pipelines: Arc<RwLock<BTreeMap<String, Arc<PipelineStatus>>>>,
 }
 
 impl WorkerStatus {
@@ -301,6 +308,23 @@ impl WorkerStatus {
         let status = |pipeline: &crate::config::Pipeline| {
             PipelineStatus::new(&pipeline.name, usize::from(pipeline.consumers)).with_hold(pipeline.retry.hold)
         };
-        WorkerStatus { pipelines: config.pipelines.values().map(|p| (p.name.clone(), Arc::new(status(p)))).collect() }
+        WorkerStatus::with(config.pipelines.values().map(status))
+    }
+
+    /// These pipelines.
+    pub fn with(pipelines: impl IntoIterator<Item = PipelineStatus>) -> Self {
+        let named = pipelines.into_iter().map(|pipeline| (pipeline.name.clone(), Arc::new(pipeline))).collect();
+        WorkerStatus { pipelines: Arc::new(RwLock::new(named)) }
+    }
+
+    /// All of them as of now, by name.
+    pub fn pipelines(&self) -> Vec<Arc<PipelineStatus>> {
+        // The map is whole after each change, even if somebody panicked.
+        self.pipelines.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The one of this name.
+    pub fn pipeline(&self, name: &str) -> Option<Arc<PipelineStatus>> {
+        self.pipelines.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 }

@@ -62,7 +62,7 @@ impl Summary {
 
     /// All pipelines of a worker, by name.
     pub fn all(status: &WorkerStatus, now: Instant) -> Vec<Self> {
-        status.pipelines.values().map(|pipeline| Summary::of(pipeline, now)).collect()
+        status.pipelines().iter().map(|pipeline| Summary::of(pipeline, now)).collect()
     }
 
     /// One line for people.

@@ -63,7 +63,7 @@ pub async fn run_on(
         match context(open, &config, name, &options, &status) {
             Ok((context, rabbitmq)) => start(&mut tasks, Arc::new(context), rabbitmq, &options, &shutdown),
             Err(failure) => {
-                if let Some(pipeline) = status.pipelines.get(name) {
+                if let Some(pipeline) = status.pipeline(name) {
                     for index in 0..pipeline.consumers().len() {
                         pipeline.update(index, |entry| entry.enter(name, State::Paused, Some(failure.to_string())));
                     }
@@ -95,11 +95,11 @@ fn context(
     let pipeline = config.pipelines.get(name).ok_or_else(|| missing("pipeline"))?.clone();
     let database_config = config.databases.get(&pipeline.database).ok_or_else(|| missing("database"))?.clone();
     let broker = config.brokers.get(&pipeline.broker).ok_or_else(|| missing("broker"))?;
-    let status = status.pipelines.get(name).ok_or_else(|| missing("status"))?;
+    let status = status.pipeline(name).ok_or_else(|| missing("status"))?;
     let context = Context {
         database: open(&database_config)?,
         storm: Storm::new(&pipeline.storm),
-        status: Arc::clone(status),
+        status,
         throttle: Throttle::default(),
         emptiness: options.until_empty.then(|| Emptiness::new(usize::from(pipeline.consumers))),
         database_config,

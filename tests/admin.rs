@@ -3,7 +3,6 @@
 // The lints' exemption for tests leaves out the functions that tests call.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,9 +33,9 @@ impl Worker {
         let pipelines = [("orders", 2), ("customers", 1)].map(|(name, consumers)| {
             let pipeline = PipelineStatus::new(name, consumers).with_hold(Duration::from_secs(120));
             (0..consumers).for_each(|consumer| pipeline.update(consumer, |entry| entry.state = State::Running));
-            (name.to_owned(), Arc::new(pipeline))
+            pipeline
         });
-        let status = WorkerStatus { pipelines: BTreeMap::from(pipelines) };
+        let status = WorkerStatus::with(pipelines);
         let listener = TcpListener::bind(listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -46,8 +45,8 @@ impl Worker {
         Worker { address: SocketAddr::from(([127, 0, 0, 1], address.port())), status, stop, served }
     }
 
-    fn orders(&self) -> &PipelineStatus {
-        &self.status.pipelines["orders"]
+    fn orders(&self) -> Arc<PipelineStatus> {
+        self.status.pipeline("orders").unwrap()
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -198,7 +197,7 @@ async fn metrics_have_every_promised_name_type_and_label() {
     let worker = Worker::start().await;
     let orders = worker.orders();
     orders.queue_ready.store(3, Ordering::Relaxed);
-    worker.status.pipelines["customers"].queue_ready.store(0, Ordering::Relaxed);
+    worker.status.pipeline("customers").unwrap().queue_ready.store(0, Ordering::Relaxed);
     orders.commit_duration.observe(0.01);
     let answer = worker.get("/metrics").await;
     assert!(answer.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", answer.head);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::report::Report;
 use super::{Shared, health};
 use crate::nearest::no_such_pipeline;
-use crate::status::{self, Resume};
+use crate::status::{self, PipelineStatus, Resume};
 use crate::telemetry::metrics;
 
 /// Why a request wasn't served: a status and `{"error": …}`.
@@ -75,6 +75,14 @@ pub(super) struct Resumed {
     resumed: &'static str,
 }
 
+fn pipeline(shared: &Shared, name: &str) -> Result<Arc<PipelineStatus>, Problem> {
+    shared.status.pipeline(name).ok_or_else(|| {
+        let known = shared.status.pipelines();
+        let known = known.iter().map(|pipeline| pipeline.name.as_str());
+        Problem::new(StatusCode::NOT_FOUND, no_such_pipeline(name, known))
+    })
+}
+
 /// Takes the body, too, so that its limit holds.
 pub(super) async fn resume(
     State(shared): State<Arc<Shared>>,
@@ -85,10 +93,7 @@ pub(super) async fn resume(
     let Query(query) = query.map_err(|_| {
         Problem::new(StatusCode::BAD_REQUEST, "the only parameter is dead_letter, and it is true or false")
     })?;
-    let known = &shared.status.pipelines;
-    let pipeline = known.get(&name).ok_or_else(|| {
-        Problem::new(StatusCode::NOT_FOUND, no_such_pipeline(&name, known.keys().map(String::as_str)))
-    })?;
+    let pipeline = pipeline(&shared, &name)?;
     let state = pipeline.state().0;
     if state != status::State::Paused {
         let message = format!("{name} is not paused, it is {}: there is nothing to resume", state.name());

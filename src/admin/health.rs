@@ -39,7 +39,7 @@ pub(super) struct NotReady {
 /// is waited for, however long that takes; a restart would only spend deliveries.
 pub(super) fn liveness(status: &WorkerStatus, now: Instant) -> Liveness {
     let wedged: BTreeMap<String, String> =
-        status.pipelines.values().filter_map(|p| Some((p.name.clone(), wedge(p, now)?))).collect();
+        status.pipelines().iter().filter_map(|p| Some((p.name.clone(), wedge(p, now)?))).collect();
     Liveness { live: wedged.is_empty(), wedged }
 }
 
@@ -51,9 +51,9 @@ fn wedge(pipeline: &PipelineStatus, now: Instant) -> Option<String> {
         if still > TURN {
             return Some(format!("consumer {number} says running, but its loop has not turned for {} s", still.as_secs()));
         }
-        let age = now.saturating_duration_since(consumer.oldest_unsettled?);
-        let (age_s, hold_s) = (age.as_secs(), pipeline.hold.as_secs());
-        (age > pipeline.hold).then(|| {
+        let (age, hold) = (now.saturating_duration_since(consumer.oldest_unsettled?), pipeline.hold());
+        let (age_s, hold_s) = (age.as_secs(), hold.as_secs());
+        (age > hold).then(|| {
             format!(
                 "consumer {number} says running, but its oldest delivery has been unsettled for {age_s} s (hold is {hold_s} s)"
             )
@@ -68,14 +68,12 @@ pub(super) fn readiness(status: &WorkerStatus) -> Readiness {
         (state, reason) => Some(NotReady { state, reason }),
     };
     let pipelines: BTreeMap<String, NotReady> =
-        status.pipelines.values().filter_map(|p| Some((p.name.clone(), not_ready(p)?))).collect();
+        status.pipelines().iter().filter_map(|p| Some((p.name.clone(), not_ready(p)?))).collect();
     Readiness { ready: pipelines.is_empty(), pipelines }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn worker(state: State, turned: u64, oldest: Option<u64>) -> (WorkerStatus, Instant) {
@@ -92,7 +90,7 @@ mod tests {
             consumer.turned = ago(turned);
             consumer.oldest_unsettled = oldest.map(ago);
         });
-        (WorkerStatus { pipelines: [("orders".to_owned(), Arc::new(pipeline))].into() }, now)
+        (WorkerStatus::with([pipeline]), now)
     }
 
     fn live(state: State, turned: u64, oldest: Option<u64>) -> bool {

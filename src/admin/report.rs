@@ -59,7 +59,7 @@ impl Report {
     pub fn of(status: &WorkerStatus, now: Instant) -> Self {
         Report {
             version: env!("CARGO_PKG_VERSION"),
-            pipelines: status.pipelines.values().map(|pipeline| PipelineReport::of(pipeline, now)).collect(),
+            pipelines: status.pipelines().iter().map(|pipeline| PipelineReport::of(pipeline, now)).collect(),
         }
     }
 }

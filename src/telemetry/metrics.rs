@@ -24,7 +24,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// None that are known: writing to a string doesn't fail.
 pub fn render(status: &WorkerStatus, now: Instant) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Metrics { status: status.clone(), now }));
+    registry.register_collector(Box::new(Metrics { pipelines: status.pipelines(), now }));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(text)
@@ -32,7 +32,7 @@ pub fn render(status: &WorkerStatus, now: Instant) -> Result<String, fmt::Error>
 
 #[derive(Debug)]
 struct Metrics {
-    status: WorkerStatus,
+    pipelines: Vec<Arc<PipelineStatus>>,
     now: Instant,
 }
 
@@ -67,20 +67,16 @@ const HISTOGRAMS: [(&str, &str, Read<Histogram>); 3] = [
 ];
 
 impl Metrics {
-    fn pipelines(&self) -> impl Iterator<Item = &Arc<PipelineStatus>> {
-        self.status.pipelines.values()
-    }
-
     fn counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, read) in COUNTERS {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for status in self.pipelines() {
+            for status in &self.pipelines {
                 read(status).encode(metric.encode_family(&labels(status))?)?;
             }
         }
         for (name, help, read) in BY_CLASS {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for status in self.pipelines() {
+            for status in &self.pipelines {
                 // All classes from the first scrape on: a counter that appears with its first event
                 // has no rate at that event, and no alert would see it.
                 for class in ErrorClass::ALL {
@@ -96,7 +92,7 @@ impl Metrics {
     fn histograms(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, read) in HISTOGRAMS {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-            for status in self.pipelines() {
+            for status in &self.pipelines {
                 read(status).encode(metric.encode_family(&labels(status))?)?;
             }
         }
@@ -105,25 +101,25 @@ impl Metrics {
 
     fn gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric = gauge(encoder, "rabbit_sink_unsettled_deliveries", "Deliveries received and not yet acked")?;
-        for status in self.pipelines() {
+        for status in &self.pipelines {
             metric.encode_family(&labels(status))?.encode_gauge(&count(status.unsettled() as u64))?;
         }
         let help = "Age of the oldest unsettled delivery; 0 where there is none";
         let mut metric = gauge(encoder, "rabbit_sink_oldest_unsettled_seconds", help)?;
-        for status in self.pipelines() {
+        for status in &self.pipelines {
             let oldest = status.oldest_unsettled();
             let age = oldest.map_or(0.0, |arrived| self.now.saturating_duration_since(arrived).as_secs_f64());
             metric.encode_family(&labels(status))?.encode_gauge(&age)?;
         }
         let help = "Ready messages in the queue when last asked; absent where not known";
         let mut metric = gauge(encoder, "rabbit_sink_queue_ready_messages", help)?;
-        for status in self.pipelines() {
+        for status in &self.pipelines {
             if let Some(ready) = status.ready() {
                 metric.encode_family(&labels(status))?.encode_gauge(&count(ready))?;
             }
         }
         let mut metric = gauge(encoder, "rabbit_sink_state", "1 for the state that the pipeline is in")?;
-        for status in self.pipelines() {
+        for status in &self.pipelines {
             let now = status.state().0;
             for state in State::ALL {
                 let labels = [("pipeline", status.name.as_str()), ("state", state.name())];
