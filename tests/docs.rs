@@ -11,6 +11,8 @@ mod configs;
 mod kubernetes;
 #[path = "docs/links.rs"]
 mod links;
+#[path = "docs/security.rs"]
+mod security;
 #[path = "docs/tables.rs"]
 mod tables;
 #[path = "docs/versions.rs"]
