@@ -33,7 +33,7 @@ use crate::message::{Delivery, Unit};
 use crate::rabbitmq::{Source, SourceEvent};
 use crate::shutdown::{Phase, Shutdown};
 use crate::sink::Database;
-use crate::status::{Control, PipelineStatus, State};
+use crate::status::{Control, PipelineStatus, Reason, State};
 use crate::telemetry::Throttle;
 use crate::writer::{How, Writer};
 pub(crate) use emptiness::Emptiness;
@@ -65,9 +65,9 @@ pub(crate) enum End {
     /// The channel, or a task of ours, is gone: subscribe anew.
     SourceLost(Failure),
     /// Deliveries were given back, since the oldest had been unsettled for `hold`.
-    HoldExpired { reason: String, hindrance: Box<Hindrance> },
+    HoldExpired { reason: Reason, hindrance: Box<Hindrance> },
     /// Deliveries were given back, since messages must not be tried again until somebody acts.
-    Paused(String),
+    Paused(Reason),
     /// The table has changed: make a new plan.
     PlanChanged,
     /// The storm is over: subscribe anew.
@@ -340,7 +340,8 @@ impl<S: Source> Consumer<S> {
             return None;
         }
         let (_, reason) = self.current_state();
-        let reason = reason.unwrap_or_else(|| "messages couldn't be settled within `hold`".to_owned());
+        let unsettled = "messages couldn't be settled within `hold`";
+        let reason = reason.unwrap_or_else(|| Reason::new(ErrorClass::Unknown, "hold", unsettled));
         Some(End::HoldExpired { reason, hindrance: Box::default() })
     }
 
@@ -385,9 +386,9 @@ impl<S: Source> Consumer<S> {
     }
 
     /// The state and its reason, worst first.
-    fn current_state(&self) -> (State, Option<String>) {
+    fn current_state(&self) -> (State, Option<Reason>) {
         if let Some(cause) = &*self.storm.borrow() {
-            return (State::Paused, Some(format!("storm: nearly all messages are rejected with {cause}")));
+            return (State::Paused, Some(Storm::reason(cause)));
         }
         if let Some((state, reason)) = self.trouble.as_ref().and_then(Trouble::state) {
             return (state, Some(reason));

@@ -1,7 +1,9 @@
 //! What a running worker says of itself, and what it can be told: shared by consumers, which
 //! write it, and the admin listener and the summary, which read it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -14,7 +16,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::error::ErrorClass;
+use crate::error::{ErrorClass, Failure};
+
+mod wedge;
 
 /// What a consumer, and by the worst of its consumers a pipeline, is doing. Later is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -62,23 +66,56 @@ impl State {
     }
 }
 
+/// Why a consumer is in its state: in words for people, and as labels for metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// [`ErrorClass::name`], or a word of our own.
+    pub class: &'static str,
+    /// The failure's code, or a word of our own. Servers' codes come from lists with an end.
+    pub code: Cow<'static, str>,
+    /// Safe to show: it holds no values.
+    pub text: String,
+}
+
+impl Reason {
+    /// A reason in our own words.
+    pub fn new(class: ErrorClass, code: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
+        Reason { class: class.name(), code: code.into(), text: text.into() }
+    }
+
+    /// The same cause, told in other words.
+    #[must_use]
+    pub fn told(self, text: impl Into<String>) -> Self {
+        Reason { text: text.into(), ..self }
+    }
+}
+
+impl From<&Failure> for Reason {
+    fn from(failure: &Failure) -> Self {
+        Reason::new(failure.class, failure.code.clone(), failure.to_string())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// One consumer's state and why.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct ConsumerState {
     /// What it does.
     pub state: State,
-    /// Why, where that isn't obvious. Safe to show: it holds no values.
-    pub reason: Option<String>,
+    /// Why, where that isn't obvious.
+    pub reason: Option<Reason>,
     /// Since when.
-    #[serde(skip)]
     pub since: Instant,
     /// When its loop last turned: it must do so at least every 60 s.
-    #[serde(skip)]
     pub turned: Instant,
     /// Unsettled deliveries.
     pub unsettled: usize,
     /// Arrival of the oldest of them.
-    #[serde(skip)]
     pub oldest_unsettled: Option<Instant>,
 }
 
@@ -98,10 +135,10 @@ impl ConsumerState {
     /// Changes the state and tells the log: changes are never throttled, new reasons neither, which
     /// come as slowly as attempts do. A state that goes on keeps its `since`, even if its reason
     /// changes.
-    pub fn enter(&mut self, pipeline: &str, state: State, reason: Option<String>) {
+    pub fn enter(&mut self, pipeline: &str, state: State, reason: Option<Reason>) {
         if self.state != state {
             self.since = Instant::now();
-            let (from, why) = (self.state.name(), reason.as_deref().unwrap_or(""));
+            let (from, why) = (self.state.name(), reason.as_ref().map_or("", |reason| &reason.text));
             match state {
                 State::Paused => tracing::error!(pipeline, from, "paused: {why}"),
                 State::Holding => tracing::warn!(pipeline, from, "holding: {why}"),
@@ -111,7 +148,7 @@ impl ConsumerState {
                 }
             }
             self.state = state;
-        } else if let Some(why) = reason.as_deref().filter(|_| reason != self.reason) {
+        } else if let Some(why) = reason.as_ref().filter(|_| reason != self.reason) {
             // What it waits for now is what has to be mended.
             tracing::warn!(pipeline, "still {}: {why}", state.name());
         }
@@ -246,7 +283,7 @@ impl PipelineStatus {
     }
 
     /// The worst state and its reason.
-    pub fn state(&self) -> (State, Option<String>) {
+    pub fn state(&self) -> (State, Option<Reason>) {
         self.consumers()
             .into_iter()
             .max_by_key(|consumer| consumer.state)

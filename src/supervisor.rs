@@ -25,7 +25,7 @@ use crate::rabbitmq::Rabbitmq;
 use crate::retry::Backoff;
 use crate::shutdown::{Phase, Shutdown, reached};
 use crate::sink::{self, Database, Opening};
-use crate::status::{Control, PipelineStatus, State, WorkerStatus};
+use crate::status::{Control, PipelineStatus, Reason, State, WorkerStatus};
 use crate::summary::Summary;
 use crate::telemetry::Throttle;
 use letter_box::QueueLetters;
@@ -65,7 +65,7 @@ pub async fn run_on(
             Err(failure) => {
                 if let Some(pipeline) = status.pipeline(name) {
                     for index in 0..pipeline.consumers().len() {
-                        pipeline.update(index, |entry| entry.enter(name, State::Paused, Some(failure.to_string())));
+                        pipeline.update(index, |entry| entry.enter(name, State::Paused, Some(Reason::from(&failure))));
                     }
                 }
             }
@@ -142,7 +142,7 @@ fn start(
 #[derive(Debug)]
 pub(crate) struct Obstacle {
     state: State,
-    reason: String,
+    reason: Reason,
 }
 
 impl Obstacle {
@@ -160,19 +160,19 @@ impl Obstacle {
             | ErrorClass::DeadLetterFailed
             | ErrorClass::Unknown => State::Paused,
         };
-        Obstacle { state, reason: failure.to_string() }
+        Obstacle { state, reason: failure.into() }
     }
 
-    pub(crate) fn holding(reason: impl Into<String>) -> Self {
-        Obstacle { state: State::Holding, reason: reason.into() }
+    pub(crate) fn holding(reason: Reason) -> Self {
+        Obstacle { state: State::Holding, reason }
     }
 
-    pub(crate) fn paused(reason: impl Into<String>) -> Self {
-        Obstacle { state: State::Paused, reason: reason.into() }
+    pub(crate) fn paused(reason: Reason) -> Self {
+        Obstacle { state: State::Paused, reason }
     }
 
     pub(crate) fn source(failure: &Failure) -> Self {
-        Obstacle { state: State::Reconnecting, reason: failure.to_string() }
+        Obstacle { state: State::Reconnecting, reason: failure.into() }
     }
 }
 
@@ -218,7 +218,8 @@ impl Keeper {
                 }
                 End::HoldExpired { reason, hindrance } => {
                     self.hindrance = *hindrance;
-                    let reason = format!("given back after {:?}: {reason}", self.context.config.retry.hold);
+                    let told = format!("given back after {:?}: {reason}", self.context.config.retry.hold);
+                    let reason = reason.told(told);
                     tracing::warn!(pipeline = self.context.config.name, "{reason}");
                     self.wait(Obstacle { state: self.waiting_state(), reason }).await;
                 }
@@ -251,7 +252,7 @@ impl Keeper {
         if let Some(cause) = self.context.storm.active() {
             if self.table.as_ref().is_none_or(|table| *table == prepared.table) {
                 self.table = Some(prepared.table);
-                return Err(Obstacle::paused(format!("storm: nearly all messages are rejected with {cause}")));
+                return Err(Obstacle::paused(Storm::reason(&cause)));
             }
             tracing::info!(pipeline = self.context.config.name, "the table has changed: messages are tried again");
             self.context.storm.clear();
@@ -337,7 +338,7 @@ impl Keeper {
         self.backoff.reset();
     }
 
-    fn finish(self, state: State, reason: Option<String>) {
+    fn finish(self, state: State, reason: Option<Reason>) {
         let pipeline = &self.context.config.name;
         self.context.status.update(self.index, |entry| entry.enter(pipeline, state, reason));
         if let Some(emptiness) = &self.context.emptiness {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rabbit_sink::admin;
 use rabbit_sink::error::ErrorClass;
-use rabbit_sink::status::{PipelineStatus, Resume, State, WorkerStatus};
+use rabbit_sink::status::{PipelineStatus, Reason, Resume, State, WorkerStatus};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -97,7 +97,7 @@ async fn a_worker_that_waits_for_its_database_is_alive_and_not_ready() {
     assert_eq!(worker.get("/readyz").await.code, 200);
     worker.orders().update(1, |consumer| {
         consumer.state = State::Holding;
-        consumer.reason = Some("the database is away".to_owned());
+        consumer.reason = Some(Reason::new(ErrorClass::SinkUnavailable, "io", "the database is away"));
         consumer.turned = ago(61);
         consumer.oldest_unsettled = Some(ago(121));
     });

@@ -82,7 +82,7 @@ impl ConsumerReport {
     fn of(consumer: &ConsumerState, now: Instant) -> Self {
         ConsumerReport {
             state: consumer.state,
-            reason: consumer.reason.clone(),
+            reason: consumer.reason.as_ref().map(|reason| reason.text.clone()),
             state_seconds: seconds(consumer.since, now),
             turned_seconds: seconds(consumer.turned, now),
             unsettled: consumer.unsettled,

@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::{Consumer, End};
+use super::{Consumer, End, Storm};
 use crate::rabbitmq::Source;
 use crate::shutdown::Phase;
 use crate::status::{Resume, State};
@@ -26,9 +26,10 @@ impl<S: Source> Consumer<S> {
     }
 
     pub(super) fn storm_changed(&mut self) -> Option<End> {
-        if self.storm.borrow_and_update().is_some() {
+        let begun = self.storm.borrow_and_update().as_ref().map(Storm::reason);
+        if let Some(reason) = begun {
             self.next_storm_check = Some(Instant::now() + self.context.config.retry.max);
-            return self.context.emptiness.is_some().then(|| End::Paused(self.current_state().1.unwrap_or_default()));
+            return self.context.emptiness.is_some().then_some(End::Paused(reason));
         }
         self.next_storm_check = None;
         if self.context.storm.accepted() {

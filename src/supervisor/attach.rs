@@ -5,9 +5,10 @@ use tokio::sync::Mutex;
 use super::Obstacle;
 use crate::checks::{self, Level};
 use crate::config::{self, DeadLetter};
-use crate::error::Failure;
+use crate::error::{ErrorClass, Failure};
 use crate::pipeline::{Context, first_prefetch};
 use crate::rabbitmq::{Connection, QueueState, Rabbitmq, Subscription};
+use crate::status::Reason;
 
 /// Connects, finds or declares the queues, checks them once and subscribes.
 pub(super) async fn attach(
@@ -57,7 +58,7 @@ async fn look_once(
             Err(Obstacle::source(&lost.failure.clone().unwrap_or_else(|| lost_while_looking(lost.sentence()))))
         }
         None => match checks::stopping(&findings) {
-            Some(failure) => Err(Obstacle::paused(failure.to_string())),
+            Some(failure) => Err(Obstacle::paused(Reason::from(&failure))),
             None => {
                 *looked = true;
                 Ok(())
@@ -67,7 +68,7 @@ async fn look_once(
 }
 
 fn lost_while_looking(sentence: String) -> Failure {
-    Failure::new(crate::error::ErrorClass::SourceLost, "checks", sentence)
+    Failure::new(ErrorClass::SourceLost, "checks", sentence)
 }
 
 async fn find_queues(connection: &Connection, pipeline: &config::Pipeline) -> Result<(), Obstacle> {
@@ -83,10 +84,11 @@ async fn find_queues(connection: &Connection, pipeline: &config::Pipeline) -> Re
             }
         }
         None if missing => {
-            return Err(Obstacle::paused(format!(
+            let text = format!(
                 "queue {} is missing: create it, or set `declare` in pipelines.{}",
                 pipeline.queue, pipeline.name
-            )));
+            );
+            return Err(Obstacle::paused(Reason::new(ErrorClass::SourceLost, "queue_missing", text)));
         }
         None => {}
     }
@@ -107,10 +109,11 @@ async fn find_dead_letter_queue(
         return Ok(());
     }
     if !declare {
-        return Err(Obstacle::paused(format!(
+        let text = format!(
             "dead-letter queue {queue} is missing: create it, or set `declare = true` in pipelines.{}.dead_letter",
             pipeline.name
-        )));
+        );
+        return Err(Obstacle::paused(Reason::new(ErrorClass::DeadLetterFailed, "queue_missing", text)));
     }
     connection.declare_dead_letter_queue(queue).await.map_err(refused)?;
     tracing::info!(pipeline = pipeline.name, queue, "dead-letter queue declared");
@@ -120,7 +123,7 @@ async fn find_dead_letter_queue(
 /// A declaration that the broker refuses waits for somebody to act, any other failure for the broker.
 fn refused(failure: Failure) -> Obstacle {
     match failure.code.as_ref() {
-        "403" | "404" | "405" | "406" => Obstacle::paused(failure.to_string()),
+        "403" | "404" | "405" | "406" => Obstacle::paused(Reason::from(&failure)),
         _ => Obstacle::source(&failure),
     }
 }

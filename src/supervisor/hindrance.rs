@@ -8,6 +8,7 @@ use crate::config::DeadLetter;
 use crate::message::{Delivery, Unit};
 use crate::pipeline::{Context, Hindrance, LetterBox, Rejection, letter_unit};
 use crate::rabbitmq::Rabbitmq;
+use crate::status::Reason;
 use crate::writer::Writer;
 
 /// Tries what failed once more, with nothing taken from the queue: a rehearsal of the rows, and
@@ -25,7 +26,7 @@ pub(super) async fn passed(
         let mut writer = Writer::new(context.database.clone(), &context.database_config);
         let rehearsed = writer.rehearse(&prepared.plan.write, &units).await;
         writer.close().await;
-        rehearsed.map_err(|failure| Obstacle::holding(failure.to_string()))?;
+        rehearsed.map_err(|failure| Obstacle::holding(Reason::from(&failure)))?;
     }
     hindrance.deliveries.clear();
     if let Some(letter) = &hindrance.letter {
@@ -56,7 +57,9 @@ async fn dead_lettered(
             rehearsed
         }
     };
-    done.map_err(|failure| Obstacle::holding(format!("dead letters can't be written: {failure}")))
+    done.map_err(|failure| {
+        Obstacle::holding(Reason::from(&failure).told(format!("dead letters can't be written: {failure}")))
+    })
 }
 
 fn again(delivery: &Delivery) -> Delivery {
