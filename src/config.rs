@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::catalogue::TableName;
 
+mod admin;
 mod brokers;
 mod checks;
 mod columns;
@@ -30,6 +31,7 @@ mod together;
 mod tree;
 mod units;
 
+pub use admin::AdminSocket;
 pub(crate) use host::is_loopback;
 pub use load::{load, load_str, process_environment};
 pub use problems::{ConfigErrors, ConfigProblem};
@@ -64,6 +66,12 @@ pub struct Worker {
 pub struct Admin {
     /// Where `/livez` and the others listen; `None`: off.
     pub listen: Option<std::net::SocketAddr>,
+    /// Where orders need no token; `None`: nowhere.
+    pub socket: Option<AdminSocket>,
+    /// The config names it (or "off"): a worker that can't have it doesn't start.
+    pub socket_is_given: bool,
+    /// What orders over TCP must bring; `None`: none are taken there.
+    pub token: Option<Secret>,
 }
 
 /// Files of a TLS identity.

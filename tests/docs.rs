@@ -7,8 +7,6 @@
 mod commands;
 #[path = "docs/configs.rs"]
 mod configs;
-#[path = "docs/kubernetes.rs"]
-mod kubernetes;
 #[path = "docs/links.rs"]
 mod links;
 #[path = "docs/security.rs"]
