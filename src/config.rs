@@ -16,6 +16,7 @@ mod columns;
 mod databases;
 mod environment;
 mod field;
+mod host;
 pub mod keys;
 mod load;
 mod names;
@@ -31,6 +32,7 @@ mod tree;
 mod units;
 
 pub use admin::AdminSocket;
+pub(crate) use host::is_loopback;
 pub use load::{load, load_str, process_environment};
 pub use problems::{ConfigErrors, ConfigProblem};
 pub use schema::schema;
@@ -75,7 +77,7 @@ pub struct Admin {
 /// Files of a TLS identity.
 #[derive(Clone, Debug, Default)]
 pub struct TlsFiles {
-    /// PEM certificates to trust instead of the system's.
+    /// PEM certificates to trust: instead of the system's for a broker, beside them for a database.
     pub ca_file: Option<PathBuf>,
     /// PEM chain of our own certificate.
     pub cert_file: Option<PathBuf>,

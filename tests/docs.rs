@@ -9,6 +9,8 @@ mod commands;
 mod configs;
 #[path = "docs/links.rs"]
 mod links;
+#[path = "docs/security.rs"]
+mod security;
 #[path = "docs/tables.rs"]
 mod tables;
 #[path = "docs/versions.rs"]

@@ -6,7 +6,6 @@
 //! server; but the browser still sends the page's name as `Host` and, with requests of other pages,
 //! as `Origin`: those are kept out.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
@@ -18,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use super::handlers::Problem;
 use super::{Peer, Shared};
 use crate::config::Secret;
+use crate::config::is_loopback;
 use crate::digest::sha256;
 
 /// Passes a request on, or refuses it with 401 or 403.
@@ -95,14 +95,6 @@ fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
         uri.as_ref().and_then(Uri::host).is_some_and(is_loopback)
     });
     target && named && host && origin
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    match bare.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => bare.eq_ignore_ascii_case("localhost"),
-    }
 }
 
 #[cfg(test)]

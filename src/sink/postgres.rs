@@ -31,6 +31,7 @@ use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, WritePlan};
 
 use classify::failure;
+use connect::Guarded;
 use link::Link;
 
 /// A PostgreSQL database that a config names.
@@ -51,7 +52,8 @@ impl Database for Postgres {
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {
         Box::pin(async {
             let conn = connect::connect(&self.config).await?;
-            Ok(Box::new(PostgresSession { link: Link::new(conn) }) as Box<dyn Session>)
+            Ok(Box::new(PostgresSession { link: Link::new(conn), guarded: connect::guarded(&self.config)? })
+                as Box<dyn Session>)
         })
     }
 
@@ -74,6 +76,8 @@ impl Database for Postgres {
 
 struct PostgresSession {
     link: Link,
+    /// How it was asked to be connected.
+    guarded: Guarded,
 }
 
 impl Session for PostgresSession {
@@ -164,7 +168,7 @@ impl Session for PostgresSession {
 
     fn survey(&mut self) -> BoxFuture<'_, Result<Survey, Failure>> {
         Box::pin(async {
-            let result = survey::survey(self.link.enter()?.conn()).await;
+            let result = survey::survey(self.link.enter()?.conn(), self.guarded).await;
             self.link.leave(result)
         })
     }

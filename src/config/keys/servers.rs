@@ -76,7 +76,8 @@ pub(super) static BROKER: Keys = Keys {
             Url(&["amqp", "amqps"]),
             Words("*required*: one of these three"),
             "`amqp://USER:PASSWORD@HOST:PORT/VHOST`, or `amqps://` for TLS. `%2f`, or nothing, is the virtual host \
-             `/`. An IPv6 address needs a host name.",
+             `/`. An IPv6 address needs a host name. Parameters: `frame_max`, `channel_max`, `auth_mechanism` \
+             (`plain`, `amqplain`, `external`).",
             "\"amqp://guest:guest@127.0.0.1:5672/%2f\"",
         ),
         key(
@@ -116,7 +117,7 @@ pub(super) static BROKER: Keys = Keys {
             "ca_file",
             PemFile,
             Words("the system's"),
-            "Certificates to trust. For `amqps://` only, like the next two.",
+            "Certificates to trust instead. For `amqps://` only, like the next two.",
             "\"/etc/ssl/rabbitmq-ca.pem\"",
         ),
         key(
@@ -222,10 +223,16 @@ pub(super) static DATABASE: Keys = Keys {
             "ca_file",
             PemFile,
             Words("the system's"),
-            "Certificates to trust. Not for SQLite, like the next two.",
+            "Certificates to trust beside the system's. Not for SQLite, like the next two.",
             "\"/etc/ssl/db-ca.pem\"",
         ),
-        key("cert_file", PemFile, Nothing, "Our own certificate.", "\"/etc/ssl/rabbit-sink.pem\""),
+        key(
+            "cert_file",
+            PemFile,
+            Nothing,
+            "Our own certificate, for servers that ask for one.",
+            "\"/etc/ssl/rabbit-sink.pem\"",
+        ),
         key("key_file", PemFile, Nothing, "The key of `cert_file`.", "\"/etc/ssl/rabbit-sink.key\""),
         key(
             "ledger_table",
