@@ -20,6 +20,10 @@ use crate::error::{ErrorClass, Failure};
 
 mod wedge;
 
+mod pause;
+
+pub use pause::{Pause, Pauses, Scope};
+
 /// What a consumer, and by the worst of its consumers a pipeline, is doing. Later is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -154,6 +158,15 @@ impl ConsumerState {
         }
         self.reason = reason;
     }
+
+    /// Pauses as somebody has ordered. Nobody has to act, and the order itself stands in the log.
+    pub fn pause(&mut self, pipeline: &str, pause: &Pause) {
+        if self.state != State::Paused {
+            self.since = Instant::now();
+            tracing::info!(pipeline, from = self.state.name(), "{pause}; nothing is in hand");
+        }
+        (self.state, self.reason) = (State::Paused, Some(pause.into()));
+    }
 }
 
 /// What somebody tells a paused pipeline.
@@ -227,6 +240,7 @@ pub struct PipelineStatus {
     hold: Mutex<Duration>,
     consumers: Mutex<Vec<ConsumerState>>,
     control: watch::Sender<Control>,
+    pauses: watch::Sender<Pauses>,
 }
 
 impl PipelineStatus {
@@ -253,6 +267,7 @@ impl PipelineStatus {
             hold: Mutex::new(Duration::from_secs(600)),
             consumers: Mutex::new(vec![ConsumerState::starting(); consumers]),
             control: watch::Sender::new(Control::default()),
+            pauses: watch::Sender::new(Pauses::default()),
         }
     }
 
@@ -330,6 +345,31 @@ impl PipelineStatus {
     /// Orders, as they come.
     pub fn orders(&self) -> watch::Receiver<Control> {
         self.control.subscribe()
+    }
+
+    /// Pauses this worker's part of the pipeline, in place of an earlier order.
+    pub fn pause(&self, pause: Pause) {
+        self.pauses.send_modify(|pauses| pauses.worker = Some(pause));
+    }
+
+    /// Ends that pause. Returns whose it was.
+    pub fn lift(&self) -> Option<Pause> {
+        let mut lifted = None;
+        self.pauses.send_if_modified(|pauses| {
+            lifted = pauses.worker.take();
+            lifted.is_some()
+        });
+        lifted
+    }
+
+    /// What every replica has been ordered: `None`, nothing.
+    pub fn pause_everywhere(&self, pause: Option<Pause>) {
+        self.pauses.send_if_modified(|pauses| std::mem::replace(&mut pauses.all, pause.clone()) != pause);
+    }
+
+    /// What is ordered now, as it changes.
+    pub fn pauses(&self) -> watch::Receiver<Pauses> {
+        self.pauses.subscribe()
     }
 }
 

@@ -6,8 +6,10 @@ mod support;
 
 mod cases;
 mod check;
+mod compose;
 mod dlq;
 mod dlq_table;
+mod embedding;
 mod explain;
 mod faults;
 mod faults_broker;
@@ -16,6 +18,7 @@ mod init;
 mod main_job;
 mod places;
 mod random_values;
+mod security;
 mod smoke;
 mod tls;
 mod values;

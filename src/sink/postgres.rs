@@ -32,6 +32,7 @@ use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, WritePlan};
 
 use classify::failure;
+use connect::Guarded;
 use link::Link;
 
 /// A PostgreSQL database that a config names.
@@ -52,7 +53,8 @@ impl Database for Postgres {
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {
         Box::pin(async {
             let conn = connect::connect(&self.config).await?;
-            Ok(Box::new(PostgresSession { link: Link::new(conn), careful: true }) as Box<dyn Session>)
+            let guarded = connect::guarded(&self.config)?;
+            Ok(Box::new(PostgresSession { link: Link::new(conn), guarded, careful: true }) as Box<dyn Session>)
         })
     }
 
@@ -75,6 +77,8 @@ impl Database for Postgres {
 
 struct PostgresSession {
     link: Link,
+    /// How it was asked to be connected.
+    guarded: Guarded,
     /// The last batch wasn't all new. True at first: what only the careful way notices (a trigger
     /// that changes the key) is noticed with a session's first batch.
     careful: bool,
@@ -168,7 +172,7 @@ impl Session for PostgresSession {
 
     fn survey(&mut self) -> BoxFuture<'_, Result<Survey, Failure>> {
         Box::pin(async {
-            let result = survey::survey(self.link.enter()?.conn()).await;
+            let result = survey::survey(self.link.enter()?.conn(), self.guarded).await;
             self.link.leave(result)
         })
     }

@@ -118,6 +118,19 @@ impl Metrics {
                 metric.encode_family(&labels(status))?.encode_gauge(&count(ready))?;
             }
         }
+        let help = "An order to pause that holds now: who gave it, why, and how far it reaches";
+        let mut metric = encoder.encode_descriptor("rabbit_sink_pause", help, None, MetricType::Info)?;
+        for status in &self.pipelines {
+            for pause in status.pauses().borrow().iter() {
+                let labels = [
+                    ("pipeline", status.name.as_str()),
+                    ("scope", pause.scope.name()),
+                    ("by", pause.by.as_str()),
+                    ("reason", pause.reason.as_str()),
+                ];
+                metric.encode_info(&labels)?;
+            }
+        }
         let mut metric = gauge(encoder, "rabbit_sink_state", "1 for the state that the pipeline is in")?;
         for status in &self.pipelines {
             let now = status.state().0;

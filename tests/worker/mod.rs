@@ -3,5 +3,6 @@
 mod ending;
 mod hold;
 mod pace;
+mod pause;
 pub mod scene;
 mod telling;
