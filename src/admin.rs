@@ -27,7 +27,7 @@ mod handlers;
 mod health;
 mod report;
 
-pub use report::{ConsumerReport, PipelineReport, Report};
+pub use report::{ConnectionsReport, ConsumerReport, PipelineReport, Report};
 
 /// Bytes of a request's body. No order needs one.
 const MAX_BODY: usize = 4096;

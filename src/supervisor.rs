@@ -7,6 +7,7 @@
 mod attach;
 mod hindrance;
 mod letter_box;
+mod letters;
 mod prune;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::rabbitmq::Rabbitmq;
 use crate::retry::Backoff;
 use crate::shutdown::{Phase, Shutdown, reached};
 use crate::sink::{self, Database, Opening};
-use crate::status::{Control, PipelineStatus, Reason, State, WorkerStatus};
+use crate::status::{Control, Link, Peer, PipelineStatus, Reason, State, WorkerStatus};
 use crate::summary::Summary;
 use crate::telemetry::Throttle;
 use letter_box::QueueLetters;
@@ -122,7 +123,6 @@ fn start(
         let keeper = Keeper {
             backoff: Backoff::new(context.config.retry.initial, context.config.retry.max),
             orders: context.status.orders(),
-            context: Arc::clone(&context),
             rabbitmq: rabbitmq.clone(),
             index,
             opening,
@@ -132,6 +132,8 @@ fn start(
             table: None,
             obstacle_since: None,
             hindrance: Hindrance::default(),
+            link: Link::new(context.status.connections(Peer::Broker), index),
+            context: Arc::clone(&context),
         };
         tasks.spawn(keeper.keep());
     }
@@ -195,6 +197,8 @@ struct Keeper {
     obstacle_since: Option<Instant>,
     /// Why messages were given back: nothing is taken before it has passed.
     hindrance: Hindrance,
+    /// The connection that it reads on.
+    link: Link,
 }
 
 impl Keeper {
@@ -259,16 +263,21 @@ impl Keeper {
         }
         self.table = Some(prepared.table.clone());
         tokio::select! {
-            passed = hindrance::passed(&mut self.hindrance, &self.context, &prepared, &self.rabbitmq) => passed?,
+            passed = hindrance::passed(&mut self.hindrance, &self.context, &prepared, &self.rabbitmq, self.index) => passed?,
             () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
         }
         let (connection, source) = attach::attach(&self.rabbitmq, &self.context, &self.looked).await?;
         self.obstacle_since = None;
-        let letters = QueueLetters::new(&self.rabbitmq, &self.context.config);
+        self.link.saw(1, true);
+        let letters = QueueLetters::new(&self.rabbitmq, &self.context, self.index);
         let started = Instant::now();
         let consumer =
             Consumer::new(Arc::clone(&self.context), self.index, &prepared, source, letters, self.shutdown.clone());
-        let end = consumer.run().await;
+        let end = tokio::select! {
+            end = consumer.run() => end,
+            never = letters::watch(&connection, &self.context, self.index) => match never {},
+        };
+        self.link.saw(0, false);
         // The consumer has followed all orders so far. An old one must not end the next storm.
         self.orders.mark_unchanged();
         // A subscription that has held for a while starts the waits over.

@@ -2,6 +2,7 @@
 
 mod ending;
 mod hold;
+mod metrics;
 mod pace;
 pub mod scene;
 mod telling;
