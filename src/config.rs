@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use crate::catalogue::TableName;
 
+mod admin;
 mod brokers;
 mod checks;
 mod columns;
 mod databases;
 mod environment;
 mod field;
+mod host;
 pub mod keys;
 mod load;
 mod names;
@@ -29,6 +31,8 @@ mod together;
 mod tree;
 mod units;
 
+pub use admin::AdminSocket;
+pub(crate) use host::is_loopback;
 pub use load::{load, load_str, process_environment};
 pub use problems::{ConfigErrors, ConfigProblem};
 pub use schema::schema;
@@ -62,12 +66,18 @@ pub struct Worker {
 pub struct Admin {
     /// Where `/livez` and the others listen; `None`: off.
     pub listen: Option<std::net::SocketAddr>,
+    /// Where orders need no token; `None`: nowhere.
+    pub socket: Option<AdminSocket>,
+    /// The config names it (or "off"): a worker that can't have it doesn't start.
+    pub socket_is_given: bool,
+    /// What orders over TCP must bring; `None`: none are taken there.
+    pub token: Option<Secret>,
 }
 
 /// Files of a TLS identity.
 #[derive(Clone, Debug, Default)]
 pub struct TlsFiles {
-    /// PEM certificates to trust instead of the system's.
+    /// PEM certificates to trust: instead of the system's for a broker, beside them for a database.
     pub ca_file: Option<PathBuf>,
     /// PEM chain of our own certificate.
     pub cert_file: Option<PathBuf>,

@@ -33,7 +33,7 @@ use crate::message::{Delivery, Unit};
 use crate::rabbitmq::{Source, SourceEvent};
 use crate::shutdown::{Phase, Shutdown};
 use crate::sink::Database;
-use crate::status::{Control, PipelineStatus, Reason, State};
+use crate::status::{Control, Pauses, PipelineStatus, Reason, State};
 use crate::telemetry::Throttle;
 use crate::writer::{How, Writer};
 pub(crate) use emptiness::Emptiness;
@@ -74,6 +74,8 @@ pub(crate) enum End {
     StormOver,
     /// The queue is empty.
     Drained,
+    /// Somebody has ordered a pause: what was in hand is settled or given back.
+    PauseOrdered,
     /// Told to stop.
     Stopped,
 }
@@ -97,6 +99,7 @@ enum Event {
     Writer(Option<Answer>),
     Letters(Option<Vec<(Rejection, Result<(), Failure>)>>),
     Order,
+    Pauses,
     Storm,
     Shutdown,
     Timer,
@@ -121,6 +124,7 @@ pub(crate) struct Consumer<S> {
     /// Rejections that a storm keeps from being dead-lettered.
     held: Vec<Rejection>,
     orders: watch::Receiver<Control>,
+    pauses: watch::Receiver<Pauses>,
     storm: watch::Receiver<Option<crate::error::Cause>>,
     shutdown: Shutdown,
     draining: bool,
@@ -148,13 +152,16 @@ impl<S: Source> Consumer<S> {
     ) -> Self {
         let pace = Pace::new(&context.config);
         let writer = Writer::new(Arc::clone(&context.database), &context.database_config);
-        let (mut shutdown, mut storm) = (shutdown, context.storm.watch());
+        let (mut shutdown, mut storm, mut pauses) = (shutdown, context.storm.watch(), context.status.pauses());
         if *shutdown.borrow() != Phase::Run {
             shutdown.mark_changed();
         }
         if storm.borrow().is_some() {
             // It began between the checks and now: it is news all the same.
             storm.mark_changed();
+        }
+        if pauses.borrow().strongest().is_some() {
+            pauses.mark_changed();
         }
         Consumer {
             index,
@@ -171,6 +178,7 @@ impl<S: Source> Consumer<S> {
             parked: Vec::new(),
             held: Vec::new(),
             orders: context.status.orders(),
+            pauses,
             storm,
             shutdown,
             draining: false,
@@ -250,6 +258,7 @@ impl<S: Source> Consumer<S> {
                 "the task that publishes dead letters ended unexpectedly; its messages go back to the broker",
             ))),
             Event::Order => self.ordered(),
+            Event::Pauses => self.pauses_changed().await,
             Event::Storm => self.storm_changed(),
             Event::Shutdown => self.shutdown_asked().await,
             Event::Timer => None,
@@ -406,7 +415,10 @@ impl<S: Source> Consumer<S> {
         if let Some(reason) = self.letters.reason() {
             return (State::Holding, Some(reason));
         }
-        if self.draining { (State::Draining, None) } else { (State::Running, None) }
+        if self.draining {
+            return (State::Draining, self.pauses.borrow().strongest().map(Reason::from));
+        }
+        (State::Running, None)
     }
 
     /// Tells the status where the loop stands, and the log when that has changed.

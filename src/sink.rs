@@ -88,6 +88,17 @@ pub struct Pooler {
     pub shared: bool,
 }
 
+/// How what we send gets to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// By TLS.
+    pub encrypted: bool,
+    /// Only to a server whose certificate we trust.
+    pub verified: bool,
+    /// It doesn't leave this machine.
+    pub local: bool,
+}
+
 /// What a server says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
@@ -97,8 +108,8 @@ pub struct Survey {
     pub outdated: Option<String>,
     /// Whom the server takes us for, as SQL's GRANT names it; empty where there are no logins.
     pub login: String,
-    /// Whether what we send travels encrypted; `None` where nothing travels.
-    pub tls: Option<bool>,
+    /// How what we send gets there; `None` where nothing travels.
+    pub transport: Option<Transport>,
     /// The server's clock in microseconds since 1970; `None` where it is ours.
     pub clock: Option<i64>,
 }

@@ -19,6 +19,7 @@ mod connections;
 mod consumer;
 mod lag;
 mod latency;
+mod pause;
 mod stock;
 mod wedge;
 
@@ -26,6 +27,7 @@ pub use connections::{Busy, Connections, Link, Peer};
 pub use consumer::{ConsumerState, Reason, State};
 pub use lag::Lag;
 pub use latency::{Latency, Since};
+pub use pause::{Pause, Pauses, Scope};
 pub use stock::{LedgerSize, LettersWaiting, Stock};
 
 /// What somebody tells a paused pipeline.
@@ -87,9 +89,9 @@ pub struct PipelineStatus {
     /// Batches and dead letters tried again, by the class of what had failed.
     pub retries: Family<ClassLabel, Counter>,
     /// How often a consumer began to hold, by the class of the reason.
-    pub holds: Family<ClassLabel, Counter>,
+    pub times_held: Family<ClassLabel, Counter>,
     /// How often a consumer was paused, likewise.
-    pub pauses: Family<ClassLabel, Counter>,
+    pub times_paused: Family<ClassLabel, Counter>,
     /// Entries of the ledger deleted because of their age.
     pub ledger_pruned: Counter,
     /// Messages in a written batch.
@@ -116,6 +118,7 @@ pub struct PipelineStatus {
     hold: Mutex<Duration>,
     consumers: Mutex<Vec<ConsumerState>>,
     control: watch::Sender<Control>,
+    pauses: watch::Sender<Pauses>,
 }
 
 impl PipelineStatus {
@@ -134,8 +137,8 @@ impl PipelineStatus {
             dead_lettered: Family::default(),
             redelivered: Counter::default(),
             retries: Family::default(),
-            holds: Family::default(),
-            pauses: Family::default(),
+            times_held: Family::default(),
+            times_paused: Family::default(),
             ledger_pruned: Counter::default(),
             batch_rows: Histogram::new(exponential_buckets(1.0, 4.0, 8)),
             batch_bytes: Histogram::new(exponential_buckets(256.0, 4.0, 10)),
@@ -151,6 +154,7 @@ impl PipelineStatus {
             hold: Mutex::new(Duration::from_secs(600)),
             consumers: Mutex::new(vec![ConsumerState::starting(); consumers]),
             control: watch::Sender::new(Control::default()),
+            pauses: watch::Sender::new(Pauses::default()),
         }
     }
 
@@ -174,8 +178,8 @@ impl PipelineStatus {
         let before = entry.state;
         change(entry);
         let counted = match entry.state {
-            State::Holding => &self.holds,
-            State::Paused => &self.pauses,
+            State::Holding => &self.times_held,
+            State::Paused => &self.times_paused,
             State::Done | State::Running | State::Starting | State::Draining | State::Reconnecting => return,
         };
         if entry.state != before {
@@ -242,6 +246,31 @@ impl PipelineStatus {
     /// Orders, as they come.
     pub fn orders(&self) -> watch::Receiver<Control> {
         self.control.subscribe()
+    }
+
+    /// Pauses this worker's part of the pipeline, in place of an earlier order.
+    pub fn pause(&self, pause: Pause) {
+        self.pauses.send_modify(|pauses| pauses.worker = Some(pause));
+    }
+
+    /// Ends that pause. Returns whose it was.
+    pub fn lift(&self) -> Option<Pause> {
+        let mut lifted = None;
+        self.pauses.send_if_modified(|pauses| {
+            lifted = pauses.worker.take();
+            lifted.is_some()
+        });
+        lifted
+    }
+
+    /// What every replica has been ordered: `None`, nothing.
+    pub fn pause_everywhere(&self, pause: Option<Pause>) {
+        self.pauses.send_if_modified(|pauses| std::mem::replace(&mut pauses.all, pause.clone()) != pause);
+    }
+
+    /// What is ordered now, as it changes.
+    pub fn pauses(&self) -> watch::Receiver<Pauses> {
+        self.pauses.subscribe()
     }
 }
 

@@ -32,7 +32,7 @@ pub enum LogFormat {
 }
 
 /// Starts logging to stderr. `level` is a level (`debug`) or a list of filters
-/// (`info,rabbit_sink::pipeline=trace`); it replaces those of [`DEFAULT_FILTER`] that it names and
+/// (`info,rabbit_sink::pipeline=trace`); it replaces those of `DEFAULT_FILTER` that it names and
 /// leaves the others; but libraries are never heard at `trace`. `None` for `format`: text on a terminal, JSON elsewhere.
 ///
 /// # Errors

@@ -13,6 +13,8 @@ there() {
 }
 
 missing=()
+# What builds the tools of tests/tools.sh, which asks for it where there is none.
+[ "${1:-}" != --go ] || command -v go >/dev/null || missing+=(golang-go ca-certificates)
 there /usr/lib/rabbitmq/bin/rabbitmq-server || missing+=(rabbitmq-server)
 there /usr/lib/postgresql/*/bin/postgres || missing+=(postgresql)
 there /usr/sbin/pgbouncer || missing+=(pgbouncer)

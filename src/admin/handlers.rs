@@ -5,15 +5,15 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::report::Report;
-use super::{Shared, health};
+use super::report::{PauseReport, Report};
+use super::{Peer, Shared, health};
 use crate::nearest::no_such_pipeline;
-use crate::status::{self, PipelineStatus, Resume};
+use crate::status::{self, Pause, PipelineStatus, Resume, Scope};
 use crate::telemetry::metrics::{self, Format};
 
 /// Why a request wasn't served: a status and `{"error": …}`.
@@ -85,9 +85,43 @@ fn pipeline(shared: &Shared, name: &str) -> Result<Arc<PipelineStatus>, Problem>
     })
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PauseOrder {
+    by: Option<String>,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Paused {
+    pipeline: String,
+    paused: PauseReport,
+}
+
+/// The worker takes nothing more from the queue and settles what is in hand; `/status` says when that is done.
+pub(super) async fn pause(
+    State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Json<Paused>, Problem> {
+    let order = if body.is_empty() { Ok(PauseOrder::default()) } else { serde_json::from_slice(&body) };
+    let order: PauseOrder = order.map_err(|_| {
+        Problem::new(StatusCode::BAD_REQUEST, r#"expected no body, or {"by": "…", "reason": "…"} as JSON"#)
+    })?;
+    let pipeline = pipeline(&shared, &name)?;
+    let by = order.by.filter(|by| !by.trim().is_empty()).unwrap_or_else(|| peer.to_string());
+    let pause = Pause::new(Scope::Worker, &by, &order.reason, jiff::Timestamp::now());
+    tracing::warn!(pipeline = name, %peer, "told to pause: {pause}");
+    pipeline.pause(pause.clone());
+    Ok(Json(Paused { pipeline: name, paused: PauseReport::of(&pause) }))
+}
+
 /// Takes the body, too, so that its limit holds.
 pub(super) async fn resume(
     State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
     query: Result<Query<ResumeQuery>, axum::extract::rejection::QueryRejection>,
     _body: Bytes,
@@ -96,8 +130,12 @@ pub(super) async fn resume(
         Problem::new(StatusCode::BAD_REQUEST, "the only parameter is dead_letter, and it is true or false")
     })?;
     let pipeline = pipeline(&shared, &name)?;
-    let state = pipeline.state().0;
-    if state != status::State::Paused {
+    let (state, pauses) = (pipeline.state().0, pipeline.pauses().borrow().clone());
+    if let Some(everywhere) = pauses.all {
+        let message = format!("{name} is {everywhere}; `rabbit-sink resume {name} --all` lifts that");
+        return Err(Problem::new(StatusCode::CONFLICT, message));
+    }
+    if state != status::State::Paused && pauses.worker.is_none() {
         let message = format!("{name} is not paused, it is {}: there is nothing to resume", state.name());
         return Err(Problem::new(StatusCode::CONFLICT, message));
     }
@@ -106,12 +144,14 @@ pub(super) async fn resume(
         false => (Resume::Retry, "retry"),
     };
     pipeline.resume(order);
-    tracing::info!(pipeline = name, how = resumed, "told to resume");
+    let lifted = pipeline.lift();
+    let was = lifted.map_or_else(|| state.name().to_owned(), |pause| pause.to_string());
+    tracing::info!(pipeline = name, how = resumed, %peer, was, "told to resume");
     Ok(Json(Resumed { pipeline: name, resumed }))
 }
 
 pub(super) async fn not_found(uri: Uri) -> Problem {
-    let known = "/livez, /readyz, /status, /metrics and POST /pipelines/NAME/resume";
+    let known = "/livez, /readyz, /status, /metrics, POST /pipelines/NAME/pause and POST /pipelines/NAME/resume";
     let path: String = uri.path().chars().take(64).collect();
     Problem::new(StatusCode::NOT_FOUND, format!("there is no {path}; there are {known}"))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::status::{ConsumerState, Peer, PipelineStatus, State, WorkerStatus};
+use crate::status::{ConsumerState, Pause, Peer, PipelineStatus, State, WorkerStatus};
 use crate::summary::Summary;
 use crate::telemetry;
 
@@ -31,6 +31,8 @@ pub struct PipelineReport {
     pub summary: Summary,
     /// Deliveries received, repeats included.
     pub deliveries: u64,
+    /// What somebody has ordered.
+    pub pauses: Vec<PauseReport>,
     /// What the worker promises for this pipeline, once it knows the database.
     pub guarantee: Option<String>,
     /// Ready messages in the queue when last asked.
@@ -66,6 +68,30 @@ pub struct ConnectionsReport {
     pub busy: i64,
     /// Made after the first one of a consumer.
     pub reconnects: u64,
+}
+
+/// An order to pause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PauseReport {
+    /// `worker`: this process; `all`: every replica.
+    pub scope: &'static str,
+    /// Whoever gave it, as they call themselves.
+    pub by: String,
+    /// Why; empty where none was given.
+    pub reason: String,
+    /// When, RFC 3339.
+    pub since: String,
+}
+
+impl PauseReport {
+    pub(super) fn of(pause: &Pause) -> Self {
+        PauseReport {
+            scope: pause.scope.name(),
+            by: pause.by.clone(),
+            reason: pause.reason.clone(),
+            since: format!("{:.0}", pause.since),
+        }
+    }
 }
 
 /// One consumer.
@@ -108,6 +134,7 @@ impl PipelineReport {
         PipelineReport {
             summary: Summary::of(status, now),
             deliveries: status.deliveries.get(),
+            pauses: status.pauses().borrow().iter().map(PauseReport::of).collect(),
             guarantee: status.guarantee.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             queue_ready: status.lag.ready(now),
             queue_seconds_to_empty: status.lag.seconds_to_empty(now).filter(|seconds| seconds.is_finite()),

@@ -88,6 +88,14 @@ fn connected(connection: &Connection, rabbitmq: &Rabbitmq) -> Vec<Finding> {
     found
 }
 
+/// amqp:// asks for no encryption, and often the network is one's own; but somebody should know.
+fn exposed(rabbitmq: &Rabbitmq) -> Option<Finding> {
+    let places = rabbitmq.exposed();
+    let text = format!("login and messages travel unencrypted to {}", places.join(", "));
+    let todo = "write amqps:// (port 5671), unless you trust the network in between";
+    (!places.is_empty()).then(|| Finding::warning("encryption", text).todo(todo))
+}
+
 /// Queues, rights, and what the management API tells; changes nothing.
 pub async fn look_at_queues(
     connection: &Connection,
@@ -103,6 +111,7 @@ pub async fn look_at_queues(
         side: BrokerSide::default(),
         vhost: rabbitmq.vhost().to_owned(),
     };
+    look.side.findings.extend(exposed(rabbitmq));
     if let Err(failure) = look.through().await {
         look.side.findings.push(Finding::of("broker", &failure));
     }

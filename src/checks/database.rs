@@ -9,7 +9,7 @@ use crate::error::{ErrorClass, Failure};
 use crate::guarantee::Gap;
 use crate::mapping::{Plan, Problem};
 use crate::plan::{Deduplication, Ledger};
-use crate::sink::{Access, Database, Opening, Session, Survey};
+use crate::sink::{Access, Database, Opening, Session, Survey, Transport};
 
 const POOL_SESSIONS: &str = "let it pool sessions (PgBouncer: pool_mode = session), since timeouts, SET ROLE and \
                              prepared statements belong to a session";
@@ -217,12 +217,13 @@ impl Look<'_> {
             return;
         }
         let login = if survey.login.is_empty() { String::new() } else { format!(" as {}", survey.login) };
-        let tls = match survey.tls {
-            Some(true) => ", encrypted",
-            Some(false) => ", not encrypted",
+        let tls = match survey.transport {
+            Some(Transport { encrypted: true, .. }) => ", encrypted",
+            Some(Transport { encrypted: false, .. }) => ", not encrypted",
             None => "",
         };
         self.add(Finding::ok("database", format!("{}{login}{tls}", survey.server)));
+        survey.transport.and_then(exposed).into_iter().for_each(|finding| self.add(finding));
         if let Some(outdated) = &survey.outdated {
             self.add(Finding::warning("version", outdated).todo("docs/compatibility.md lists what was tried"));
         }
@@ -340,4 +341,16 @@ impl Look<'_> {
         }
         Ok(())
     }
+}
+
+/// Who stands in between could read it, or answer in the server's place: somebody has asked for that.
+fn exposed(transport: Transport) -> Option<Finding> {
+    let text = match transport {
+        Transport { local: true, .. } | Transport { encrypted: true, verified: true, .. } => return None,
+        Transport { encrypted: true, .. } => "nobody looks whose certificate the server shows",
+        Transport { encrypted: false, .. } => "login and rows travel unencrypted",
+    };
+    let todo =
+        "take sslmode (MySQL: ssl-mode) out of the URL, and set ca_file, unless you trust the network in between";
+    Some(Finding::warning("encryption", text).todo(todo))
 }

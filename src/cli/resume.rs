@@ -1,9 +1,8 @@
 //! `resume`: lets a paused pipeline go on.
 
-use hyper::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::client::ask;
+use super::client::order;
 use super::exit::{CliError, Exit};
 use super::output::Out;
 use crate::config::Config;
@@ -25,7 +24,7 @@ pub(super) async fn execute(config: &Config, args: &Args, out: &mut Out) -> Resu
     }
     let name = utf8_percent_encode(&args.pipeline, NON_ALPHANUMERIC);
     let path = format!("/pipelines/{name}/resume?dead_letter={}", args.dead_letter);
-    let answer = ask(config, Method::POST, &path).await?.ok()?;
+    let answer = order(config, &path, String::new()).await?.ok()?;
     match (out.json, args.dead_letter) {
         (true, _) => out.object(&answer),
         (false, false) => out.line(&format!("{} goes on and tries its messages again", args.pipeline)),

@@ -7,9 +7,9 @@ use toml::de::DeTable;
 
 use super::keys::ROOT;
 use super::problems::{ConfigErrors, Problems};
-use super::reader::{LISTEN, Section};
+use super::reader::Section;
 use super::tree::{At, Table};
-use super::{Admin, Config, Worker, brokers, checks, databases, environment, pipelines, together};
+use super::{Config, Worker, admin, brokers, checks, databases, environment, pipelines, together};
 
 /// Reads the config file and what the environment sets over it (`RABBIT_SINK__SECTION__KEY`, and `${NAME}` within
 /// the file's texts). Files that the config names (secrets, TLS) are read or tried, relative to the current folder;
@@ -73,7 +73,7 @@ fn read(root: Section<'_>) -> Config {
     let databases = databases::read(&root);
     let pipelines: BTreeMap<_, _> = pipelines::read(&root, &brokers, &databases);
     checks::connections(&root, &databases, &pipelines);
-    let config = Config { worker: worker(&root), admin: admin(&root), brokers, databases, pipelines };
+    let config = Config { worker: worker(&root), admin: admin::read(&root), brokers, databases, pipelines };
     together::check(&root, &config);
     root.finish();
     config
@@ -84,19 +84,4 @@ fn worker(root: &Section<'_>) -> Worker {
     let worker = Worker { shutdown_timeout: section.duration("shutdown_timeout") };
     section.finish();
     worker
-}
-
-fn admin(root: &Section<'_>) -> Admin {
-    let section = root.section("admin");
-    let text = section.text("listen").unwrap_or_default();
-    let listen = text.parse().ok();
-    if listen.is_none()
-        && text != "off"
-        && let Some(field) = section.field("listen").filter(|field| !field.is_bad())
-    {
-        let help = text.strip_prefix(':').map(|port| format!("\"0.0.0.0:{port}\" listens on all addresses"));
-        field.expected_with(LISTEN, help);
-    }
-    section.finish();
-    Admin { listen }
 }

@@ -1,4 +1,4 @@
-//! What somebody says to the loop: resume, stop; and what a storm says to all consumers of a
+//! What somebody says to the loop: resume, pause, stop; and what a storm says to all consumers of a
 //! pipeline.
 
 use tokio::time::Instant;
@@ -41,16 +41,33 @@ impl<S: Source> Consumer<S> {
     }
 
     pub(super) async fn shutdown_asked(&mut self) -> Option<End> {
-        match *self.shutdown.borrow_and_update() {
-            Phase::Run => return None,
-            Phase::Abort => return Some(End::Stopped),
-            Phase::Drain => self.draining = true,
+        let phase = *self.shutdown.borrow_and_update();
+        match phase {
+            Phase::Run => None,
+            Phase::Abort => Some(End::Stopped),
+            Phase::Drain => self.drain().await,
+        }
+    }
+
+    /// What is ordered ends like what is stopped: nothing stays in hand for as long as a pause may last.
+    pub(super) async fn pauses_changed(&mut self) -> Option<End> {
+        let paused = self.pauses.borrow_and_update().strongest().is_some();
+        if paused { self.drain().await } else { None }
+    }
+
+    async fn drain(&mut self) -> Option<End> {
+        if std::mem::replace(&mut self.draining, true) {
+            return None;
         }
         self.acks_due = true;
         match self.source.cancel().await {
             Ok(()) => None,
-            Err(_) => Some(End::Stopped),
+            Err(_) => Some(self.drained()),
         }
+    }
+
+    fn drained(&self) -> End {
+        if *self.shutdown.borrow() == Phase::Run { End::PauseOrdered } else { End::Stopped }
     }
 
     /// Draining ends when everything in hand is settled, or at once where it can't be: what waits
@@ -63,6 +80,6 @@ impl<S: Source> Consumer<S> {
         let stuck = matches!(state, State::Holding | State::Paused);
         let paced = self.pace.next_batch().is_some_and(|at| at > Instant::now());
         let done = self.trouble.is_none() && (paced || (self.cancelled && self.batcher.is_empty()));
-        (stuck || done).then_some(End::Stopped)
+        (stuck || done).then(|| self.drained())
     }
 }

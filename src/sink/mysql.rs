@@ -9,7 +9,7 @@ use sqlx::{Connection, MySqlConnection, Row as _};
 use super::letters::Letters;
 use super::optimistic::{self, Ending};
 use super::values_sql::Insert;
-use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Session, Survey};
+use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Session, Survey, Transport};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -89,7 +89,7 @@ struct MysqlSession {
     mariadb: bool,
     version: String,
     long_timestamp: bool,
-    tls: bool,
+    transport: Transport,
     /// Bytes (`max_allowed_packet`).
     max_packet: usize,
     begin: String,

@@ -32,6 +32,7 @@ use crate::plan::{Ledger, WritePlan};
 use crate::status::LedgerSize;
 
 use classify::failure;
+use connect::Guarded;
 use link::Link;
 
 /// A PostgreSQL database that a config names.
@@ -52,7 +53,8 @@ impl Database for Postgres {
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {
         Box::pin(async {
             let conn = connect::connect(&self.config).await?;
-            Ok(Box::new(PostgresSession { link: Link::new(conn) }) as Box<dyn Session>)
+            Ok(Box::new(PostgresSession { link: Link::new(conn), guarded: connect::guarded(&self.config)? })
+                as Box<dyn Session>)
         })
     }
 
@@ -75,6 +77,8 @@ impl Database for Postgres {
 
 struct PostgresSession {
     link: Link,
+    /// How it was asked to be connected.
+    guarded: Guarded,
 }
 
 impl Session for PostgresSession {
@@ -172,7 +176,7 @@ impl Session for PostgresSession {
 
     fn survey(&mut self) -> BoxFuture<'_, Result<Survey, Failure>> {
         Box::pin(async {
-            let result = survey::survey(self.link.enter()?.conn()).await;
+            let result = survey::survey(self.link.enter()?.conn(), self.guarded).await;
             self.link.leave(result)
         })
     }

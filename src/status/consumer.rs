@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::Pause;
 use crate::error::{ErrorClass, Failure};
 
 /// What a consumer, and by the worst of its consumers a pipeline, is doing. Later is worse.
@@ -144,5 +145,14 @@ impl ConsumerState {
             tracing::warn!(pipeline, "still {}: {why}", state.name());
         }
         self.reason = reason;
+    }
+
+    /// Pauses as somebody has ordered. Nobody has to act, and the order itself stands in the log.
+    pub fn pause(&mut self, pipeline: &str, pause: &Pause) {
+        if self.state != State::Paused {
+            self.since = Instant::now();
+            tracing::info!(pipeline, from = self.state.name(), "{pause}; nothing is in hand");
+        }
+        (self.state, self.reason) = (State::Paused, Some(pause.into()));
     }
 }

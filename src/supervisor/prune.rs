@@ -30,6 +30,10 @@ pub(super) async fn keep_pruned(context: Arc<Context>, mut shutdown: Shutdown) {
             () = drained(&context) => return,
         }
         wait = EVERY;
+        if context.status.pauses().borrow().strongest().is_some() {
+            // Who pauses for the sake of the database means us, too.
+            continue;
+        }
         // A sweep that takes longer goes on with the next one; one that hangs doesn't hang us.
         let Ok(pruned) = tokio::time::timeout(SWEEP, prune(&context)).await else { continue };
         match pruned {

@@ -108,6 +108,24 @@ impl Metrics {
         Ok(())
     }
 
+    /// Who has ordered a pause, and why: people's words, of which there are two at most.
+    fn pauses(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "An order to pause that holds now: who gave it, why, and how far it reaches";
+        let mut metric = encoder.encode_descriptor("rabbit_sink_pause", help, None, MetricType::Info)?;
+        for status in &self.pipelines {
+            for pause in status.pauses().borrow().iter() {
+                let labels = [
+                    ("pipeline", status.name.as_str()),
+                    ("scope", pause.scope.name()),
+                    ("by", pause.by.as_str()),
+                    ("reason", pause.reason.as_str()),
+                ];
+                metric.encode_info(&labels)?;
+            }
+        }
+        Ok(())
+    }
+
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, number) in self.process.gauges() {
             if let Some(number) = number {
@@ -131,6 +149,7 @@ impl Collector for Metrics {
         self.process(&mut encoder)?;
         self.counters(&mut encoder)?;
         self.gauges(&mut encoder)?;
+        self.pauses(&mut encoder)?;
         self.histograms(&mut encoder)
     }
 }

@@ -6,7 +6,9 @@ use super::*;
 
 /// As Prometheus asks.
 async fn open(worker: &Worker) -> Answer {
-    accepting(worker, "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5").await
+    let answer = accepting(worker, "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5").await;
+    assert!(answer.body.ends_with("# EOF\n"), "{}", answer.body);
+    answer
 }
 
 async fn accepting(worker: &Worker, accept: &str) -> Answer {
@@ -14,8 +16,7 @@ async fn accepting(worker: &Worker, accept: &str) -> Answer {
 }
 
 /// Every line of the exposition is a comment or `name{labels} number`.
-fn samples(text: &str) -> Vec<(String, f64)> {
-    assert!(text.ends_with("# EOF\n"), "{text}");
+pub fn samples(text: &str) -> Vec<(String, f64)> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
         .map(|line| line.rsplit_once(' ').map(|(name, value)| (name.to_owned(), value.parse().unwrap())).unwrap())

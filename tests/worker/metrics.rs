@@ -11,9 +11,8 @@ use super::scene::Scene;
 
 /// One sample's value.
 pub async fn value(scene: &Scene, sample: &str) -> Option<f64> {
-    let (_, text) = scene.get("/metrics").await;
-    let found = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok());
-    found
+    let text = scene.get("/metrics").await.1;
+    text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
 }
 
 async fn becomes(scene: &Scene, worker: &mut Worker, sample: &str, holds: impl Fn(f64) -> bool) {

@@ -4,5 +4,6 @@ mod ending;
 mod hold;
 mod metrics;
 mod pace;
+mod pause;
 pub mod scene;
 mod telling;

@@ -15,6 +15,14 @@ pub(super) fn print(config: &Config) -> String {
     text.time("shutdown_timeout", config.worker.shutdown_timeout);
     text.section("admin");
     text.text("listen", &config.admin.listen.map_or_else(|| "off".to_owned(), |address| address.to_string()));
+    let socket = config.admin.socket.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string);
+    match config.admin.socket_is_given {
+        true => text.text("socket", &socket),
+        false => text.raw(format_args!("# socket: {socket}")),
+    }
+    if config.admin.token.is_some() {
+        text.raw("# token: set");
+    }
     for broker in config.brokers.values() {
         text.broker(broker);
     }

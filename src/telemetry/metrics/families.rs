@@ -40,15 +40,15 @@ pub(super) const COUNTERS: [(&str, &str, Read<Counter>); 9] = [
 pub(super) const BY_CLASS: [(&str, &str, Read<ByClass>); 4] = [
     ("rabbit_sink_dead_lettered", "Dead letters confirmed by the broker, or committed", |status| &status.dead_lettered),
     ("rabbit_sink_retries", "Batches and dead letters tried again, by what had failed", |status| &status.retries),
-    ("rabbit_sink_holds", "How often a consumer began to hold, by the reason", |status| &status.holds),
-    ("rabbit_sink_pauses", "How often a consumer was paused, by the reason", |status| &status.pauses),
+    ("rabbit_sink_holds", "How often a consumer began to hold, by the reason", |status| &status.times_held),
+    ("rabbit_sink_pauses", "How often a consumer was paused, by the reason", |status| &status.times_paused),
 ];
 
 /// The classes that a family has, those of errors first.
 pub(super) fn classes(family: &ByClass) -> Vec<&'static str> {
     // Somebody's order to pause is a reason without an error; it is known by its first event.
     let known = ErrorClass::ALL.iter().map(|class| class.name());
-    known.chain(["operator"].into_iter().filter(|class| family.get(&ClassLabel { class }).is_some())).collect()
+    known.chain(["ordered"].into_iter().filter(|class| family.get(&ClassLabel { class }).is_some())).collect()
 }
 
 pub(super) const HISTOGRAMS: [(&str, &str, Read<Histogram>); 6] = [
@@ -206,7 +206,7 @@ mod tests {
             })
             .collect();
         assert_eq!(told, ["holding/sink_unavailable/57P03 2", "paused/unknown/other 1"]);
-        assert_eq!(status.holds.get_or_create(&ErrorClass::SinkUnavailable.into()).get(), 2);
-        assert_eq!(status.pauses.get_or_create(&ErrorClass::Unknown.into()).get(), 1);
+        assert_eq!(status.times_held.get_or_create(&ErrorClass::SinkUnavailable.into()).get(), 2);
+        assert_eq!(status.times_paused.get_or_create(&ErrorClass::Unknown.into()).get(), 1);
     }
 }

@@ -1,0 +1,57 @@
+//! What is in deploy/: it renders, its parts agree with each other and with the program, and its own tools take it.
+//! What only an API server can tell stands in tests/deploy.sh.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "deploy/chart.rs"]
+mod chart;
+#[path = "deploy/manifests.rs"]
+mod manifests;
+#[path = "deploy/refusals.rs"]
+mod refusals;
+#[path = "deploy/rendered.rs"]
+mod rendered;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The path of a tool that is pinned in tests/tools.sh, which builds it where it is missing.
+fn tool(name: &str) -> PathBuf {
+    let output = Command::new(root().join("tests/tools.sh")).arg(name).output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
+/// Helm, without what the user has set up for it.
+fn helm(arguments: &[&str]) -> Output {
+    let mut command = Command::new(tool("helm"));
+    for variable in ["KUBECONFIG", "HELM_NAMESPACE", "HELM_KUBECONTEXT"] {
+        command.env_remove(variable);
+    }
+    command.args(arguments).current_dir(root()).output().unwrap()
+}
+
+const CHART: &str = "deploy/helm/rabbit-sink";
+
+/// The sets of values that are tried, by name, in order.
+fn sets() -> Vec<(String, PathBuf)> {
+    let folder = root().join(CHART).join("ci");
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut sets: Vec<(String, PathBuf)> = paths
+        .filter_map(|path| {
+            let name = path.file_name()?.to_str()?.strip_suffix("-values.yaml")?.to_owned();
+            Some((name, path))
+        })
+        .collect();
+    sets.sort();
+    assert!(sets.len() >= 8, "{sets:?}");
+    sets
+}
