@@ -17,6 +17,7 @@ mod init;
 mod main_job;
 mod places;
 mod random_values;
+mod scaling;
 mod security;
 mod smoke;
 mod tls;
