@@ -5,12 +5,18 @@
 
 #[path = "deploy/chart.rs"]
 mod chart;
+#[path = "deploy/compose.rs"]
+mod compose;
+#[path = "deploy/image.rs"]
+mod image;
 #[path = "deploy/manifests.rs"]
 mod manifests;
 #[path = "deploy/refusals.rs"]
 mod refusals;
 #[path = "deploy/rendered.rs"]
 mod rendered;
+#[path = "deploy/workflows.rs"]
+mod workflows;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -13,8 +13,12 @@ there() {
 }
 
 missing=()
-# What builds the tools of tests/tools.sh, which asks for it where there is none.
-[ "${1:-}" != --go ] || command -v go >/dev/null || missing+=(golang-go ca-certificates)
+# What tests/tools.sh and tests/static.sh ask for where it is missing.
+case ${1:-} in
+    --go) command -v go >/dev/null || missing+=(golang-go ca-certificates) ;;
+    --python) missing+=(python3-venv) ;;
+    --musl) command -v musl-gcc >/dev/null || missing+=(musl-tools) ;;
+esac
 there /usr/lib/rabbitmq/bin/rabbitmq-server || missing+=(rabbitmq-server)
 there /usr/lib/postgresql/*/bin/postgres || missing+=(postgresql)
 there /usr/sbin/pgbouncer || missing+=(pgbouncer)

@@ -6,6 +6,7 @@ mod support;
 
 mod cases;
 mod check;
+mod compose;
 mod dlq;
 mod dlq_table;
 mod embedding;

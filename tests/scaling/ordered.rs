@@ -2,7 +2,9 @@
 //! customer's orders all lie in one of several queues (consistent-hash or modulus exchange).
 
 use lapin::ExchangeKind;
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions};
+use std::collections::BTreeSet;
+
+use lapin::options::ExchangeDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::{complete, config, order, out_of_order, started, table, turn};
@@ -10,6 +12,7 @@ use crate::support::broker::{Broker, Kind};
 use crate::support::database::{Server, TestDatabase};
 use crate::support::servers::{Rabbitmq, RabbitmqOptions, shared_amqp_url};
 use crate::support::wait::{PATIENCE, eventually, unique_name};
+use crate::support::worker::Worker;
 
 /// One consumer at a time has the queue; the others wait for it to go.
 fn single_active() -> FieldTable {
@@ -47,26 +50,6 @@ async fn slow_processes_that_take_turns_keep_the_queues_order() {
     broker.delete(&queue).await;
 }
 
-/// What config/partitions.toml says must be there, on a broker with this kind of exchange.
-async fn partitions(broker: &Broker, kind: &str, queues: &[String]) {
-    let channel = &broker.channel;
-    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    let kind = ExchangeKind::Custom(kind.into());
-    channel.exchange_declare("orders".into(), kind, durable, FieldTable::default()).await.expect("an exchange");
-    for queue in queues {
-        broker.declare_with(queue, Kind::Quorum, single_active()).await;
-        // For a consistent-hash exchange the binding's key is the queue's weight.
-        let bound = channel.queue_bind(
-            queue.as_str().into(),
-            "orders".into(),
-            "1".into(),
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        );
-        bound.await.expect("bound");
-    }
-}
-
 /// A customer's next order, addressed by the customer.
 async fn publish(broker: &Broker, customers: &[String], seqs: std::ops::Range<usize>) {
     for seq in seqs {
@@ -76,25 +59,35 @@ async fn publish(broker: &Broker, customers: &[String], seqs: std::ops::Range<us
     }
 }
 
+/// config/partitions.toml itself, on this broker and database.
+fn sample(node: &Rabbitmq, database: &TestDatabase) -> String {
+    let sample = include_str!("../../config/partitions.toml");
+    let (_, pipelines) = sample.split_once("\n[pipelines").expect("pipelines");
+    config(&node.url(), &database.url, &format!("[pipelines{pipelines}"))
+}
+
 async fn each_partition_keeps_its_order(plugin: &str, kind: &str) {
     let plugins = vec![plugin.to_owned()];
     let node = Rabbitmq::start_with(RabbitmqOptions { plugins, ..RabbitmqOptions::default() }).await;
     let broker = Broker::of(&node).await;
     let database = TestDatabase::fresh(Server::Postgres).await;
-    database.execute(table(Server::Postgres)).await;
+    database.execute(&format!("{}; ALTER TABLE orders ADD source_queue text", table(Server::Postgres))).await;
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let kind = ExchangeKind::Custom(kind.into());
+    broker.channel.exchange_declare("orders".into(), kind, durable, FieldTable::default()).await.expect("an exchange");
     let queues: Vec<String> = (0..4).map(|n| format!("orders.{n}")).collect();
-    partitions(&broker, kind, &queues).await;
-    let pipelines: String = (0..4).map(|n| turn(&format!("orders_{n}"), &queues[n])).collect();
-    let config = config(&node.url(), &database.url, &pipelines);
     let customers: Vec<String> = (0..30).map(|n| format!("c{n}")).collect();
-    // Before anybody reads: where does each customer's first order lie?
-    publish(&broker, &customers, 0..1).await;
-    for queue in &queues {
-        assert!(broker.ready(queue).await > 0, "no customer is in {queue}");
+    let config = sample(&node, &database);
+    let mut running = Vec::new();
+    for _ in 0..2 {
+        let mut worker = Worker::run(&config);
+        let all =
+            async || queues.iter().all(|queue| node.ctl(&["list_consumers", "queue_name"]).contains(queue.as_str()));
+        worker.eventually("it reads every queue", all).await;
+        running.push(worker);
     }
-    let mut running = vec![started(&config).await, started(&config).await];
     for round in 0..4 {
-        publish(&broker, &customers, 1 + round * 15..1 + (round + 1) * 15).await;
+        publish(&broker, &customers, round * 15..(round + 1) * 15).await;
         let old = running.remove(0);
         if round % 2 == 0 {
             old.stop().await.expect(0);
@@ -106,8 +99,13 @@ async fn each_partition_keeps_its_order(plugin: &str, kind: &str) {
     for queue in &queues {
         super::empty(&broker, queue).await;
     }
-    complete(&database, &customers, 61).await;
+    complete(&database, &customers, 60).await;
     assert_eq!(out_of_order(&database).await, Vec::<String>::new());
+    let spread = database.table("orders", &["source_queue", "customer"]).await;
+    let spread: BTreeSet<_> = spread.iter().collect();
+    assert_eq!(spread.len(), customers.len(), "each customer in one queue alone");
+    let used: BTreeSet<_> = spread.iter().map(|row| row[0].clone()).collect();
+    assert_eq!(used.len(), queues.len(), "every queue has customers");
 }
 
 #[tokio::test]

@@ -30,12 +30,12 @@ async fn rolling(server: Server) {
         for _ in 0..processes {
             running.push(started(&config).await);
         }
-        for nth in 0..processes {
+        for (nth, member) in running.iter_mut().enumerate() {
             publish().await;
             // The new one first, as Kubernetes does it.
             let new = started(&config).await;
             publish().await;
-            let old = std::mem::replace(&mut running[nth], new);
+            let old = std::mem::replace(member, new);
             // The last one of each round doesn't come to drain.
             if nth + 1 == processes {
                 old.kill().await;
