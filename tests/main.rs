@@ -16,6 +16,7 @@ mod faults_broker;
 mod faults_database;
 mod init;
 mod main_job;
+mod monitoring;
 mod places;
 mod random_values;
 mod scaling;
