@@ -20,6 +20,7 @@ mod consumer;
 mod lag;
 mod latency;
 mod pause;
+mod reload;
 mod stock;
 mod wedge;
 
@@ -28,6 +29,7 @@ pub use consumer::{ConsumerState, Reason, State};
 pub use lag::Lag;
 pub use latency::{Latency, Since};
 pub use pause::{Pause, Pauses, Scope};
+pub use reload::Reload;
 pub use stock::{LedgerSize, LettersWaiting, Stock};
 
 /// What somebody tells a paused pipeline.
@@ -278,6 +280,7 @@ impl PipelineStatus {
 #[derive(Clone, Debug, Default)]
 pub struct WorkerStatus {
     pipelines: Arc<RwLock<BTreeMap<String, Arc<PipelineStatus>>>>,
+    reload: Arc<Mutex<Reload>>,
 }
 
 impl WorkerStatus {
@@ -292,7 +295,18 @@ impl WorkerStatus {
     /// These pipelines.
     pub fn with(pipelines: impl IntoIterator<Item = PipelineStatus>) -> Self {
         let named = pipelines.into_iter().map(|pipeline| (pipeline.name.clone(), Arc::new(pipeline))).collect();
-        WorkerStatus { pipelines: Arc::new(RwLock::new(named)) }
+        WorkerStatus { pipelines: Arc::new(RwLock::new(named)), ..WorkerStatus::default() }
+    }
+
+    /// How the last loading of the config went.
+    pub fn reload(&self) -> Reload {
+        // Changes are whole: a poisoned lock has nothing half-written behind it.
+        self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The config was read anew: taken, or refused with these words, which hold no secrets.
+    pub fn reloaded(&self, taken: Result<(), String>) {
+        self.reload.lock().unwrap_or_else(PoisonError::into_inner).happened(taken);
     }
 
     /// All of them as of now, by name.

@@ -15,6 +15,10 @@ use crate::telemetry;
 pub struct Report {
     /// The running version.
     pub version: &'static str,
+    /// When the config in use was read, RFC 3339.
+    pub config_loaded: String,
+    /// Why a newer one was refused, while none has been taken since.
+    pub config_refused: Option<String>,
     /// Bytes of this process in RAM, where known.
     pub memory_bytes: Option<u64>,
     /// What its control group may have; `null`: no limit, or not known.
@@ -84,7 +88,8 @@ pub struct PauseReport {
 }
 
 impl PauseReport {
-    pub(super) fn of(pause: &Pause) -> Self {
+    /// As it is shown.
+    pub fn of(pause: &Pause) -> Self {
         PauseReport {
             scope: pause.scope.name(),
             by: pause.by.clone(),
@@ -120,8 +125,11 @@ pub struct ConsumerReport {
 impl Report {
     /// The worker at `now`.
     pub fn of(status: &WorkerStatus, now: Instant) -> Self {
+        let reload = status.reload();
         Report {
             version: env!("CARGO_PKG_VERSION"),
+            config_loaded: format!("{:.0}", reload.succeeded),
+            config_refused: reload.refused,
             memory_bytes: telemetry::memory(),
             memory_limit_bytes: telemetry::memory_limit(),
             pipelines: status.pipelines().iter().map(|pipeline| PipelineReport::of(pipeline, now)).collect(),

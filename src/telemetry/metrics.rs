@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::process::Process;
-use crate::status::{ClassLabel, PipelineStatus, WorkerStatus};
+use crate::status::{ClassLabel, PipelineStatus, Reload, WorkerStatus};
 
 mod families;
 mod format;
@@ -25,7 +25,12 @@ pub use format::Format;
 /// None that are known: writing to a string doesn't fail.
 pub fn render(status: &WorkerStatus, now: Instant, format: Format) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Metrics { pipelines: status.pipelines(), process: Process::now(), now }));
+    registry.register_collector(Box::new(Metrics {
+        pipelines: status.pipelines(),
+        process: Process::now(),
+        reload: status.reload(),
+        now,
+    }));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(format.of(text))
@@ -35,6 +40,7 @@ pub fn render(status: &WorkerStatus, now: Instant, format: Format) -> Result<Str
 struct Metrics {
     pipelines: Vec<Arc<PipelineStatus>>,
     process: Process,
+    reload: Reload,
     now: Instant,
 }
 
@@ -126,12 +132,22 @@ impl Metrics {
         Ok(())
     }
 
+    /// What isn't any pipeline's.
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, number) in self.process.gauges() {
+            let metric = describe(encoder, name, help, MetricType::Gauge)?;
             if let Some(number) = number {
-                write(describe(encoder, name, help, MetricType::Gauge)?, number)?;
+                write(metric, number)?;
             }
         }
+        let help =
+            "1 where the config was taken when it was last read, 0 where it was refused and the one before goes on";
+        let mut metric = describe(encoder, "rabbit_sink_config_last_reload_successful", help, MetricType::Gauge)?;
+        metric.encode_gauge(&i64::from(self.reload.refused.is_none()))?;
+        let help = "When the config in use was read, in seconds since 1970";
+        let name = "rabbit_sink_config_last_reload_success_timestamp_seconds";
+        let mut metric = describe(encoder, name, help, MetricType::Gauge)?;
+        metric.encode_gauge(&(self.reload.succeeded.as_millisecond() as f64 / 1000.0))?;
         if let Some(seconds) = self.process.cpu_seconds {
             let help = "CPU time of this process, user and system";
             let mut metric = describe(encoder, "process_cpu_seconds", help, MetricType::Counter)?;

@@ -196,6 +196,26 @@ async fn what_piled_up_and_who_is_connected_is_told_by_both() {
 }
 
 #[tokio::test]
+async fn a_config_that_was_refused_is_told_until_one_is_taken() {
+    let worker = Worker::start().await;
+    let value = async |name: &str| {
+        let samples = samples(&open(&worker).await.body);
+        samples.iter().find(|(sample, _)| sample == name).map(|&(_, value)| value)
+    };
+    let (successful, at) =
+        ("rabbit_sink_config_last_reload_successful", "rabbit_sink_config_last_reload_success_timestamp_seconds");
+    assert_eq!(value(successful).await, Some(1.0));
+    let read = value(at).await.unwrap();
+    worker.status.reloaded(Err("orders.toml:9:1: unknown key".to_owned()));
+    assert_eq!((value(successful).await, value(at).await), (Some(0.0), Some(read)));
+    assert_eq!(worker.get("/status").await.json()["config_refused"], "orders.toml:9:1: unknown key");
+    worker.status.reloaded(Ok(()));
+    assert_eq!(value(successful).await, Some(1.0));
+    assert!(value(at).await.unwrap() >= read);
+    assert_eq!(worker.get("/status").await.json()["config_refused"], Value::Null);
+}
+
+#[tokio::test]
 async fn a_wedge_is_a_metric_and_memory_stands_beside_its_limit() {
     let worker = Worker::start().await;
     worker.orders().update(1, |consumer| consumer.turned = ago(61));
