@@ -18,6 +18,7 @@ mod init;
 mod main_job;
 mod places;
 mod random_values;
+mod restore;
 mod security;
 mod smoke;
 mod tls;
