@@ -134,7 +134,7 @@ pub struct Report {
 /// asked.
 pub async fn pipeline(config: &Config, pipeline: &config::Pipeline, offline: bool) -> Report {
     let mut findings = Vec::new();
-    let (mut weaknesses, mut gaps) = (Vec::new(), Vec::new());
+    let (mut weaknesses, mut gaps, mut known) = (Vec::new(), Vec::new(), false);
     let broker = config.brokers.get(&pipeline.broker);
     let database = config.databases.get(&pipeline.database);
     if offline {
@@ -146,11 +146,10 @@ pub async fn pipeline(config: &Config, pipeline: &config::Pipeline, offline: boo
         findings.extend(on_database.findings);
         weaknesses = on_database.weaknesses;
         findings.extend(on_broker.findings);
-        gaps = on_broker.gaps;
+        (gaps, known) = (on_broker.gaps, on_broker.known);
     }
-    let assumed = broker.is_none_or(|broker| broker.management_url.is_none()) || offline;
     let guarantee = match database {
-        Some(database) => guarantee::assess(pipeline, database, &weaknesses, gaps, assumed),
+        Some(database) => guarantee::assess(pipeline, database, &weaknesses, gaps, !known),
         None => Assessment::default(),
     };
     findings.extend(demanded(pipeline, &guarantee.gaps));

@@ -46,10 +46,11 @@ use output::Out;
     arg_required_else_help = true
 )]
 #[command(after_help = "First steps:
-  rabbit-sink init --table orders --from-queue orders --database URL --rabbitmq URL > rabbit-sink.toml
+  rabbit-sink init --table orders --from-queue orders \\
+      --database URL --rabbitmq URL > rabbit-sink.toml
   export RABBIT_SINK_CONFIG=rabbit-sink.toml
-  rabbit-sink check                              is everything as it must be?
-  rabbit-sink explain orders --from-queue        what would the next message become?
+  rabbit-sink check                          is everything as it must be?
+  rabbit-sink explain orders --from-queue    what would the next message become?
   rabbit-sink run
 
 Exit codes: 0 done, 1 failed, 2 config or usage, 3 broker or database not reachable, \

@@ -27,6 +27,7 @@ mod reader;
 mod schema;
 mod secrets;
 mod snippet;
+mod syntax;
 mod together;
 mod tree;
 mod units;

@@ -151,9 +151,13 @@ impl Look<'_> {
         self.side.table = described;
         let weaknesses = session.weaknesses().await?;
         for weakness in &weaknesses {
-            self.add(
-                Finding::warning("durability", weakness).todo("what is acked may be lost then: see the guarantee"),
-            );
+            let (remedy, sql) = crate::guarantee::strengthened(weakness);
+            let finding =
+                Finding::warning("durability", weakness).todo(format!("what is acked may be lost then: {remedy}"));
+            self.add(match sql {
+                Some(sql) => finding.mend(sql.replace("LOGIN", &self.login)),
+                None => finding,
+            });
         }
         if weaknesses.is_empty() {
             self.add(Finding::ok("durability", "the server keeps what it has committed"));

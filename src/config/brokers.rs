@@ -7,7 +7,7 @@ use url::{Host, Url};
 use super::field::Field;
 use super::problems::nearest;
 use super::reader::Section;
-use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter};
+use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter, without_scheme};
 use super::{Broker, Secret};
 
 /// What is connected to where the config names no broker at all.
@@ -114,7 +114,7 @@ fn address(text: &str, login: &Login) -> Result<Url, Refusal> {
             let near = nearest(other, ["amqp", "amqps"]).map(|near| format!("did you mean {near}://?"));
             return Err((format!("{expected}; found {other}://"), near));
         }
-        None => return Err((format!("{expected}; found something else"), None)),
+        None => return Err((format!("{expected}; found {}", without_scheme(text)), None)),
     }
     let mut url = Url::parse(text).map_err(|error| (format!("{expected}; found an address with {error}"), None))?;
     match url.host() {

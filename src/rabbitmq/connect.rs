@@ -236,6 +236,16 @@ fn refused(place: &str, uri: &AMQPUri, error: &lapin::Error) -> Failure {
     }
 }
 
+/// A broker is there and won't have us as we come: somebody has to change the config or its setup. Otherwise it is away,
+/// or has no room.
+pub fn refuses(failure: &Failure) -> bool {
+    match failure.code.as_ref() {
+        "530" => !at_limit(&failure.message),
+        "403" | "tls" | "tls_files" | "not_amqp" => true,
+        _ => false,
+    }
+}
+
 /// What RabbitMQ says when the reason is a limit; it names users, vhosts and nodes only.
 fn at_limit(text: &str) -> bool {
     text.contains("limit (")

@@ -6,21 +6,24 @@ use super::Obstacle;
 use crate::checks::{self, Level};
 use crate::config::{self, DeadLetter};
 use crate::error::{ErrorClass, Failure};
+use crate::guarantee::{self, Gap};
 use crate::pipeline::{Context, first_prefetch};
 use crate::rabbitmq::{Connection, QueueState, Rabbitmq, Subscription};
 use crate::status::Reason;
 
-/// Connects, finds or declares the queues, checks them once and subscribes.
+/// Connects, finds or declares the queues, checks them once and subscribes. `weaknesses`: what the database's side says
+/// against the guarantee.
 pub(super) async fn attach(
     rabbitmq: &Rabbitmq,
     context: &Context,
     looked: &Mutex<bool>,
+    weaknesses: &[String],
 ) -> Result<(Connection, Subscription), Obstacle> {
     let pipeline = &context.config;
     let connection = rabbitmq.connect(&pipeline.name).await.map_err(|failure| Obstacle::source(&failure))?;
     let attached = async {
         find_queues(&connection, pipeline).await?;
-        look_once(rabbitmq, &connection, context, looked).await?;
+        look_once(rabbitmq, &connection, context, looked, weaknesses).await?;
         let subscribed = connection.subscribe(&pipeline.queue, first_prefetch(pipeline), &tag(pipeline)).await;
         subscribed.map_err(|failure| Obstacle::source(&failure))
     };
@@ -34,12 +37,13 @@ pub(super) async fn attach(
 }
 
 /// The same checks as `rabbit-sink check`, once for each pipeline of a process: each asks the
-/// broker for what it must refuse, which stands in its log.
+/// broker for what it must refuse, which stands in its log. Then the guarantee can be stated.
 async fn look_once(
     rabbitmq: &Rabbitmq,
     connection: &Connection,
     context: &Context,
     looked: &Mutex<bool>,
+    weaknesses: &[String],
 ) -> Result<(), Obstacle> {
     let pipeline = &context.config;
     let mut looked = looked.lock().await;
@@ -61,10 +65,21 @@ async fn look_once(
             Some(failure) => Err(Obstacle::paused(Reason::from(&failure))),
             None => {
                 *looked = true;
+                let guarantee = state_guarantee(context, weaknesses, &side.gaps, side.known);
+                tracing::info!(pipeline = pipeline.name, "guarantee: {guarantee}");
                 Ok(())
             }
         },
     }
+}
+
+/// Keeps the guarantee's line for the worker's status. `known`: the broker has told what of the queue may speak against
+/// it.
+pub(super) fn state_guarantee(context: &Context, weaknesses: &[String], gaps: &[Gap], known: bool) -> String {
+    let weak: Vec<String> = weaknesses.iter().cloned().chain(gaps.iter().map(|gap| gap.what.clone())).collect();
+    let guarantee = guarantee::of(&context.config, &context.database_config, &weak, !known);
+    *context.status.guarantee.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(guarantee.clone());
+    guarantee
 }
 
 fn lost_while_looking(sentence: String) -> Failure {

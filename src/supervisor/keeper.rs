@@ -10,7 +10,6 @@ use super::pool::Pool;
 use super::{Obstacle, attach, hindrance};
 use crate::catalogue::Table;
 use crate::checks::{self, Prepared};
-use crate::guarantee;
 use crate::pipeline::{Consumer, Context, End, Hindrance, Storm};
 use crate::retry::Backoff;
 use crate::shutdown::{Phase, Shutdown, reached};
@@ -129,7 +128,12 @@ impl Keeper {
         if self.pauses.borrow().strongest().is_some() {
             return Ok(End::PauseOrdered);
         }
-        let (connection, source) = attach::attach(&self.pool.rabbitmq, &self.context, &self.pool.looked).await?;
+        // The broker's API may take its time to tell of a queue.
+        let pool = &self.pool;
+        let (connection, source) = tokio::select! {
+            attached = attach::attach(&pool.rabbitmq, &self.context, &pool.looked, &prepared.weaknesses) => attached?,
+            () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
+        };
         self.obstacle_since = None;
         let letters = QueueLetters::new(&self.pool.rabbitmq, &self.context.config);
         let started = Instant::now();
@@ -156,9 +160,6 @@ impl Keeper {
             for warning in &prepared.warnings {
                 tracing::warn!(pipeline = context.config.name, "{warning}");
             }
-            let assumed = self.pool.rabbitmq.config().management_url.is_none();
-            let guarantee = guarantee::of(&context.config, &context.database_config, &prepared.weaknesses, assumed);
-            tracing::info!(pipeline = context.config.name, "guarantee: {guarantee}");
             if prepared.ledger_emptied {
                 tracing::error!(
                     pipeline = context.config.name,
@@ -166,7 +167,8 @@ impl Keeper {
                      whatever is delivered again now is written again"
                 );
             }
-            *context.status.guarantee.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(guarantee);
+            // Until the broker has been asked.
+            attach::state_guarantee(context, &prepared.weaknesses, &[], false);
         }
         // What was created once must not come back empty in silence.
         self.opening = Opening::Existing;

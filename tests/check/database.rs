@@ -237,3 +237,29 @@ async fn each_missing_privilege_is_named_with_its_grant() {
         broker.delete(&format!("{queue}.dead")).await;
     }
 }
+
+/// What makes the server forget is named with the SQL that ends it.
+#[tokio::test]
+async fn what_weakens_durability_comes_with_its_remedy() {
+    let database = TestDatabase::fresh(Server::Postgres).await;
+    database.execute(super::TABLE).await;
+    let user = unique_name("u");
+    database
+        .execute(&format!("CREATE ROLE {user} LOGIN PASSWORD 's3cret'; GRANT ALL ON SCHEMA public TO {user}"))
+        .await;
+    database.execute(&format!("GRANT SELECT, INSERT ON orders TO {user}")).await;
+    database.execute(&format!("ALTER ROLE {user} SET synchronous_commit = off")).await;
+    let broker = Broker::shared().await;
+    let queue = unique_name("check");
+    broker.declare(&queue, Kind::Classic).await;
+    let config = config(&shared_amqp_url(), &as_login(&database.url, &user), &queue, "");
+    let found = lines(&config).await;
+    let off = |found: &[serde_json::Value]| about(found, "durability").join("\n").contains("synchronous_commit = off");
+    assert!(off(&found), "{found:#?}");
+    let mends = found.iter().filter(|line| line["check"] == "durability").filter_map(|line| line["mend"].as_str());
+    let mend = mends.into_iter().find(|mend| mend.contains("synchronous_commit")).unwrap();
+    assert_eq!(mend, format!("ALTER ROLE {user} SET synchronous_commit = on;"));
+    database.execute(mend).await;
+    assert!(!off(&lines(&config).await));
+    broker.delete(&queue).await;
+}

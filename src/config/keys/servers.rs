@@ -109,8 +109,8 @@ pub(super) static BROKER: Keys = Keys {
             "consumer_timeout",
             Duration(SECOND, days(365)),
             Is("\"30m\""),
-            "What the broker's own consumer timeout is. It is not asked: say so here if yours differs. \
-             `retry.hold` must be less.",
+            "What the broker's own consumer timeout is: say so here if yours differs. `retry.hold` must be less. \
+             [check](check.md#check) compares the true one where the HTTP API tells it.",
             "\"2h\"",
         ),
         key(
@@ -140,7 +140,8 @@ pub(super) static BROKER: Keys = Keys {
             Url(&["http", "https"]),
             Nothing,
             "RabbitMQ's HTTP API. Without a login of its own it gets the broker's; the user needs the tag `management`. \
-             The [checks](check.md#check) ask it what AMQP doesn't tell: the queue's type, limits and policies.",
+             The [checks](check.md#check) ask it what AMQP doesn't tell: the queue's type, limits and policies; and, \
+             with the tag `administrator`, the node's consumer timeout.",
             "\"http://rabbit-1:15672\"",
         ),
         key("management_url_file", SecretFile, Nothing, "A file with that URL.", "\"/run/secrets/management-url\""),
