@@ -20,7 +20,7 @@ use crate::sink::{self, Database, Opening};
 pub use broker::look_at_queues;
 pub use database::{Purpose, Side};
 pub use finding::{Finding, Level};
-pub use memory::{memory, memory_limit};
+pub use memory::memory;
 
 /// A pipeline whose database side is in order.
 #[derive(Debug)]

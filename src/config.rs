@@ -318,6 +318,9 @@ pub struct Pipeline {
     pub table: TableName,
     /// Consumers on the queue, each with a writer.
     pub consumers: u16,
+    /// The queue lets one consumer at a time have its messages: a turn is kept until it is given up, and nothing is
+    /// in hand then.
+    pub single_active_consumer: bool,
     /// Unacked messages per consumer, at least 1. At least 2 × `batch.max_rows`, unless the rate limit allows
     /// fewer: then rate × `retry.hold` / 2, so that no message waits until it must be given back.
     pub prefetch: u16,

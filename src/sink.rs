@@ -15,6 +15,7 @@ use crate::config;
 use crate::error::Failure;
 use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, WritePlan};
+use crate::status::LedgerSize;
 
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod datetime_text;
@@ -139,6 +140,17 @@ pub struct Lacking {
     pub privileges: Vec<&'static str>,
 }
 
+/// A ledger with more entries than this isn't counted: the server's own estimate has to do.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+const COUNTED: i64 = 100_000;
+
+/// Of a ledger whose first entries were counted, up to one more than [`COUNTED`].
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn ledger_size(counted: i64, estimated: i64, bytes: i64) -> LedgerSize {
+    let rows = if counted > COUNTED { estimated.max(counted) } else { counted };
+    LedgerSize { rows: u64::try_from(rows).ok(), bytes: u64::try_from(bytes).ok().filter(|bytes| *bytes > 0) }
+}
+
 /// What the worker does with the ledger: entries are read, made and pruned, the marker is read and
 /// made. (`--adopt` and a newer layout also update the marker.)
 #[cfg(any(feature = "mysql", feature = "postgres"))]
@@ -233,6 +245,12 @@ pub trait Session: Send {
     /// Deletes up to `limit` of the pipeline's entries older than `keep` by the database's clock.
     /// Returns how many.
     fn prune<'a>(&'a mut self, ledger: &'a Ledger, keep: Duration, limit: u32) -> BoxFuture<'a, Result<u64, Failure>>;
+
+    /// How large the ledger has become, with all pipelines that share it.
+    fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
+        let _ledger = ledger;
+        Box::pin(async { Ok(LedgerSize::default()) })
+    }
 
     /// The table of dead letters of that name, made or not. `None`: no letters can be kept here.
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {

@@ -8,6 +8,7 @@ mod attach;
 mod hindrance;
 mod keeper;
 mod letter_box;
+mod letters;
 mod pool;
 mod prune;
 

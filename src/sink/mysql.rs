@@ -15,6 +15,7 @@ use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Deduplication, Ledger, WritePlan};
+use crate::status::LedgerSize;
 
 mod bind;
 mod classify;
@@ -148,6 +149,10 @@ impl Session for MysqlSession {
 
     fn prune<'a>(&'a mut self, ledger: &'a Ledger, keep: Duration, limit: u32) -> BoxFuture<'a, Result<u64, Failure>> {
         Box::pin(self.delete_old(ledger, keep, limit))
+    }
+
+    fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
+        Box::pin(self.measure(ledger))
     }
 
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {

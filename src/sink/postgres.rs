@@ -29,6 +29,7 @@ use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, WritePlan};
+use crate::status::LedgerSize;
 
 use classify::failure;
 use connect::Guarded;
@@ -151,6 +152,13 @@ impl Session for PostgresSession {
     fn prune<'a>(&'a mut self, ledger: &'a Ledger, keep: Duration, limit: u32) -> BoxFuture<'a, Result<u64, Failure>> {
         Box::pin(async move {
             let result = ledger::prune(self.link.enter()?.conn(), ledger, keep, limit).await;
+            self.link.leave(result)
+        })
+    }
+
+    fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
+        Box::pin(async move {
+            let result = ledger::size(self.link.enter()?.conn(), ledger).await;
             self.link.leave(result)
         })
     }

@@ -16,6 +16,7 @@ use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Deduplication, Ledger, WritePlan};
+use crate::status::LedgerSize;
 
 mod bind;
 mod classify;
@@ -210,6 +211,15 @@ impl Session for SqliteSession {
 
     fn prune<'a>(&'a mut self, ledger: &'a Ledger, keep: Duration, limit: u32) -> BoxFuture<'a, Result<u64, Failure>> {
         Box::pin(self.delete_old(ledger, keep, limit))
+    }
+
+    fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
+        Box::pin(async move {
+            let count = format!("SELECT count(*) FROM {}", quote(&ledger.table));
+            let counted = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut self.connection).await;
+            let rows: i64 = counted.map_err(|error| classify::failure(error, &[]))?;
+            Ok(LedgerSize { rows: u64::try_from(rows).ok(), bytes: None })
+        })
     }
 
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {

@@ -151,6 +151,7 @@ impl Toml {
                 UnknownFields::Column(column) => format!("column:{column}"),
             },
         );
+        self.key("single_active_consumer", pipeline.single_active_consumer);
         self.text("guarantee", if pipeline.exactly_once { "exactly_once_effect" } else { "none" });
         self.text("broker", &pipeline.broker);
         self.text("database", &pipeline.database);

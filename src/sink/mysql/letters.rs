@@ -13,8 +13,13 @@ use crate::sink::letters::{Dialect, Engine, StoredLetter, Value};
 const LOCK: &str = "CONCAT('rabbit_sink_dlq_', LEFT(SHA2(CONCAT(COALESCE(?, DATABASE()), '.', ?), 256), 40))";
 
 impl Engine for &mut MysqlSession {
-    const DIALECT: Dialect =
-        Dialect { place: |_, _| "?".to_owned(), length: "LENGTH(body)", body: "body", mysql: true };
+    const DIALECT: Dialect = Dialect {
+        place: |_, _| "?".to_owned(),
+        length: "LENGTH(body)",
+        body: "body",
+        oldest: "COALESCE(TIMESTAMPDIFF(SECOND, '1970-01-01', MIN(failed_at)), 0)",
+        mysql: true,
+    };
 
     fn quote(table: &TableName) -> String {
         quote(table)

@@ -24,6 +24,7 @@ impl Engine for Conn<'_> {
         place: |nth, is_time| if is_time { format!("${nth}::text::timestamptz") } else { format!("${nth}") },
         length: "length(body)::int8",
         body: "body",
+        oldest: "COALESCE(extract(epoch FROM min(failed_at))::int8, 0)",
         mysql: false,
     };
 

@@ -22,6 +22,7 @@ impl Engine for &mut SqliteSession {
         // A body that somebody has mended by SQL is a text.
         length: "length(CAST(body AS BLOB))",
         body: "CAST(body AS BLOB)",
+        oldest: "COALESCE(CAST(strftime('%s', min(failed_at)) AS INTEGER), 0)",
         mysql: false,
     };
 
