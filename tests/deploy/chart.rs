@@ -117,7 +117,10 @@ fn each_set_brings_what_it_asks_for() {
         ("plain", &["Deployment", "PodDisruptionBudget"]),
         ("secret", &["Deployment", "PodDisruptionBudget"]),
         ("digest", &["Deployment", "PodDisruptionBudget"]),
-        ("network", &["Deployment", "NetworkPolicy", "PodDisruptionBudget", "ServiceMonitor"]),
+        (
+            "network",
+            &["ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "ServiceMonitor"],
+        ),
         ("hpa", &["Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget"]),
         ("keda", &["Deployment", "PodDisruptionBudget", "ScaledObject", "TriggerAuthentication"]),
         ("cronjob", &["CronJob", "NetworkPolicy"]),
@@ -210,4 +213,19 @@ fn the_image_is_the_one_that_was_named() {
     assert!(image.starts_with("registry.example.com/rabbit-sink@sha256:"), "{image}");
     let chart = read("deploy/helm/rabbit-sink/Chart.yaml");
     assert!(chart.contains(&format!("\nappVersion: {version}\n")), "the chart's appVersion isn't the program's");
+}
+
+/// The chart's files are those of deploy/prometheus and deploy/grafana.
+#[test]
+fn alerts_and_dashboard_are_those_of_the_project() {
+    let rendered = set("network");
+    let rules = read("deploy/prometheus/rules.yml")
+        .replace("runbook_url: docs/", "runbook_url: https://docs.example.com/rabbit-sink/docs/");
+    assert_eq!(rendered.get("PrometheusRule")["spec"], Rendered::parse(&rules).0[0]);
+    let dashboard = rendered.0.iter().find_map(|object| object["data"]["rabbit-sink.json"].as_str()).unwrap();
+    assert_eq!(dashboard.trim_end(), read("deploy/grafana/rabbit-sink.json").trim_end());
+    for rule in rendered.get("PrometheusRule")["spec"]["groups"][0]["rules"].as_array().unwrap() {
+        let runbook = rule["annotations"]["runbook_url"].as_str().unwrap();
+        assert!(runbook.starts_with("https://docs.example.com/rabbit-sink/docs/runbooks.md#"), "{runbook}");
+    }
 }
