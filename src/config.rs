@@ -60,6 +60,8 @@ pub struct Config {
 pub struct Worker {
     /// From the first signal to the end; what isn't done by then goes back to the broker.
     pub shutdown_timeout: Duration,
+    /// Between two looks whether every replica is to pause.
+    pub pause_poll: Duration,
 }
 
 /// `[admin]`

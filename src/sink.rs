@@ -25,6 +25,7 @@ mod marker;
 mod mysql;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod optimistic;
+mod pauses;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod shape;
@@ -34,6 +35,7 @@ mod sqlite;
 mod values_sql;
 
 pub use letters::{LETTERS_MISSING, LetterChange, LetterRange, LetterTable, StoredLetter};
+pub use pauses::{PauseTable, StoredPause};
 
 /// Which pipeline's entries in the ledger, and what it writes to. Kept in a marker row, so that a
 /// second config of the same pipeline name, or a changed target, is noticed.
@@ -258,6 +260,12 @@ pub trait Session: Send {
         None
     }
 
+    /// The orders to pause beside this ledger, whether that is there or not. `None`: none can be kept here.
+    fn pauses<'a>(&'a mut self, ledger: &'a TableName) -> Option<Box<dyn PauseTable + 'a>> {
+        let _none = ledger;
+        None
+    }
+
     /// What weakens durability on this server (`synchronous_commit = off`, …), in words for the
     /// guarantee's line; empty where nothing does.
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
@@ -283,8 +291,14 @@ pub trait Database: Send + Sync {
     /// `on_connect`). Names are resolved and secrets used anew each time. Tries once.
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>>;
 
-    /// The DDL of the ledger and its marker table.
+    /// The DDL of the ledger, its marker table and the table of orders to pause.
     fn ledger_ddl(&self, table: &TableName) -> String;
+
+    /// The DDL of the table of orders to pause alone.
+    fn pauses_ddl(&self, ledger: &TableName) -> String {
+        let _none = ledger;
+        String::new()
+    }
 
     /// As [`Database::connect`], for a look that must change nothing: no file is made, no mode set.
     fn connect_to_look(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {

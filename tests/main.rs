@@ -17,6 +17,7 @@ mod faults_database;
 mod init;
 mod main_job;
 mod monitoring;
+mod pause_all;
 mod places;
 mod random_values;
 mod scaling;

@@ -113,7 +113,7 @@ pub(super) async fn pause(
     let pipeline = pipeline(&shared, &name)?;
     let by = order.by.filter(|by| !by.trim().is_empty()).unwrap_or_else(|| peer.to_string());
     let pause = Pause::new(Scope::Worker, &by, &order.reason, jiff::Timestamp::now());
-    tracing::warn!(pipeline = name, %peer, "told to pause: {pause}");
+    tracing::info!(pipeline = name, %peer, "told to pause: {pause}");
     pipeline.pause(pause.clone());
     Ok(Json(Paused { pipeline: name, paused: PauseReport::of(&pause) }))
 }

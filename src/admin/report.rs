@@ -88,7 +88,8 @@ pub struct PauseReport {
 }
 
 impl PauseReport {
-    pub(super) fn of(pause: &Pause) -> Self {
+    /// As it is shown.
+    pub fn of(pause: &Pause) -> Self {
         PauseReport {
             scope: pause.scope.name(),
             by: pause.by.clone(),

@@ -8,8 +8,9 @@ use sqlx::{Connection, MySqlConnection, Row as _};
 
 use super::letters::Letters;
 use super::optimistic::{self, Ending};
+use super::pauses::{self, Pauses};
 use super::values_sql::Insert;
-use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Session, Survey, Transport};
+use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, PauseTable, Session, Survey, Transport};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -62,6 +63,10 @@ impl Database for Mysql {
 
     fn ledger_ddl(&self, table: &TableName) -> String {
         ledger::ddl(table)
+    }
+
+    fn pauses_ddl(&self, ledger: &TableName) -> String {
+        <&mut MysqlSession as pauses::Rows>::pauses_ddl(&pauses::table(ledger))
     }
 
     fn transaction_sql(&self, plan: &WritePlan, rows: &[(usize, Vec<usize>)]) -> Vec<String> {
@@ -157,6 +162,10 @@ impl Session for MysqlSession {
 
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
         Some(Box::new(Letters { engine: self, table }))
+    }
+
+    fn pauses<'a>(&'a mut self, ledger: &'a TableName) -> Option<Box<dyn PauseTable + 'a>> {
+        Some(Box::new(Pauses { engine: self, table: pauses::table(ledger) }))
     }
 
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

@@ -23,7 +23,8 @@ use futures_util::future::BoxFuture;
 use sqlx::Row;
 
 use super::letters::Letters;
-use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Pooler, Session, Survey};
+use super::pauses::{self, Pauses};
+use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, PauseTable, Pooler, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -60,6 +61,10 @@ impl Database for Postgres {
 
     fn ledger_ddl(&self, table: &TableName) -> String {
         ledger::ddl(table)
+    }
+
+    fn pauses_ddl(&self, ledger: &TableName) -> String {
+        <letters::Conn as pauses::Rows>::pauses_ddl(&pauses::table(ledger))
     }
 
     fn between(&self) -> BoxFuture<'_, Result<Option<Pooler>, Failure>> {
@@ -165,6 +170,10 @@ impl Session for PostgresSession {
 
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
         Some(Box::new(Letters { engine: letters::Conn(self.link.conn()), table }))
+    }
+
+    fn pauses<'a>(&'a mut self, ledger: &'a TableName) -> Option<Box<dyn PauseTable + 'a>> {
+        Some(Box::new(Pauses { engine: letters::Conn(self.link.conn()), table: pauses::table(ledger) }))
     }
 
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

@@ -9,8 +9,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
 use super::letters::Letters;
 use super::optimistic::{self, Ending};
+use super::pauses::{self, Pauses};
 use super::values_sql::Insert;
-use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Session, Survey};
+use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, PauseTable, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
@@ -148,6 +149,10 @@ impl Database for Sqlite {
     fn ledger_ddl(&self, table: &TableName) -> String {
         ledger::ddl(table)
     }
+
+    fn pauses_ddl(&self, ledger: &TableName) -> String {
+        <&mut SqliteSession as pauses::Rows>::pauses_ddl(&pauses::table(ledger))
+    }
 }
 
 /// One connection. Dropping it ends its thread once the statement in hand is through; SQLite then
@@ -224,6 +229,10 @@ impl Session for SqliteSession {
 
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
         Some(Box::new(Letters { engine: self, table }))
+    }
+
+    fn pauses<'a>(&'a mut self, ledger: &'a TableName) -> Option<Box<dyn PauseTable + 'a>> {
+        Some(Box::new(Pauses { engine: self, table: pauses::table(ledger) }))
     }
 
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

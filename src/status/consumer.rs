@@ -147,11 +147,11 @@ impl ConsumerState {
         self.reason = reason;
     }
 
-    /// Pauses as somebody has ordered. Nobody has to act, and the order itself stands in the log.
+    /// Pauses as somebody has ordered: nobody else has to act.
     pub fn pause(&mut self, pipeline: &str, pause: &Pause) {
         if self.state != State::Paused {
             self.since = Instant::now();
-            tracing::info!(pipeline, from = self.state.name(), "{pause}; nothing is in hand");
+            tracing::warn!(pipeline, from = self.state.name(), "{pause}; nothing is in hand");
         }
         (self.state, self.reason) = (State::Paused, Some(pause.into()));
     }

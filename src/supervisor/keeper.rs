@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::letter_box::QueueLetters;
 use super::pool::Pool;
-use super::{Obstacle, attach, hindrance, letters};
+use super::{Obstacle, attach, hindrance, letters, pauses};
 use crate::catalogue::Table;
 use crate::checks::{self, Prepared};
 use crate::pipeline::{Consumer, Context, End, Hindrance, Storm};
@@ -115,6 +115,11 @@ impl Keeper {
             prepared = self.prepare() => prepared?,
             () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
         };
+        // The pollers see it a little later: nothing is to be taken until then.
+        self.context.status.pause_everywhere(prepared.pause.clone().map(pauses::everywhere));
+        if self.pauses.borrow().strongest().is_some() {
+            return Ok(End::PauseOrdered);
+        }
         if let Some(cause) = self.context.storm.active() {
             if self.table.as_ref().is_none_or(|table| *table == prepared.table) {
                 self.table = Some(prepared.table);

@@ -49,7 +49,7 @@ fn every_metric_is_explained_and_no_other() {
     let described = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let metrics: BTreeSet<String> = described.map(|(name, _)| name.to_owned()).collect();
     let page = read("docs/operations.md");
-    let tables = ["rabbit_sink_ledger", "rabbit_sink_ledger_pipelines"];
+    let tables = ["rabbit_sink_ledger", "rabbit_sink_ledger_pipelines", "rabbit_sink_ledger_pauses"];
     let spans = page.split('`').skip(1).step_by(2).map(|span| span.split(['{', ' ']).next().unwrap());
     let metric = |name: &&str| name.starts_with("rabbit_sink_") || (name.starts_with("process_") && name.len() > 8);
     let named: BTreeSet<String> =

@@ -13,6 +13,7 @@ pub(super) fn print(config: &Config) -> String {
     let mut text = Toml(String::from("# As it is after defaults, environment and files. Secrets read ***.\n"));
     text.section("worker");
     text.time("shutdown_timeout", config.worker.shutdown_timeout);
+    text.time("pause_poll", config.worker.pause_poll);
     text.section("admin");
     text.text("listen", &config.admin.listen.map_or_else(|| "off".to_owned(), |address| address.to_string()));
     let socket = config.admin.socket.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string);

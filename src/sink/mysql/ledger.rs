@@ -10,6 +10,7 @@ use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::plan::Ledger;
 use crate::sink::marker::{self, Marker};
+use crate::sink::pauses::{self, Rows};
 use crate::sink::{COUNTED, LEDGER_NEEDS, Lacking, LedgerIdentity, MARKER_NEEDS, Opening, lacks, ledger_size};
 use crate::status::LedgerSize;
 
@@ -20,7 +21,7 @@ const MIGRATIONS: [&str; 0] = [];
 /// The layout that this program writes.
 const LAYOUT: i64 = MIGRATIONS.len() as i64 + 1;
 
-/// Both tables. IDs are bytes, so that neither case nor blanks at the end make two of them equal;
+/// All tables. IDs are bytes, so that neither case nor blanks at the end make two of them equal;
 /// times are in UTC, in a type that doesn't end in 2038.
 pub(super) fn ddl(table: &TableName) -> String {
     let text = |length| format!("VARCHAR({length}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL");
@@ -29,9 +30,10 @@ pub(super) fn ddl(table: &TableName) -> String {
          queue {long},\n  target {long},\n  layout INT NOT NULL\n) ENGINE=InnoDB;\n\
          CREATE TABLE IF NOT EXISTS {ledger} (\n  pipeline INT NOT NULL,\n  message_id VARBINARY(255) NOT NULL,\n  \
          body_hash BINARY(16) NOT NULL,\n  written_at DATETIME(6) NOT NULL,\n  PRIMARY KEY (pipeline, message_id),\n  \
-         KEY written_at (pipeline, written_at)\n) ENGINE=InnoDB;\n",
+         KEY written_at (pipeline, written_at)\n) ENGINE=InnoDB;\n{pauses}",
         markers = quote(&marker::table(table)),
         ledger = quote(table),
+        pauses = <&mut MysqlSession as Rows>::pauses_ddl(&pauses::table(table)),
         name = text(64),
         long = text(255),
     )

@@ -8,10 +8,12 @@ use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::plan::Ledger;
 use crate::sink::marker::{self, Marker};
+use crate::sink::pauses::{self, Rows};
 use crate::sink::{COUNTED, LEDGER_NEEDS, Lacking, LedgerIdentity, MARKER_NEEDS, Opening, lacks, ledger_size};
 use crate::status::LedgerSize;
 
 use super::classify::failure;
+use super::letters::Conn;
 use super::link::Link;
 use super::statement::{quote, table as quoted};
 
@@ -28,7 +30,7 @@ const MAX_NAME: usize = 63;
 /// One lock for all ledgers of a database: taken at starts only.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7881665129830187625)";
 
-/// The DDL of both tables.
+/// The DDL of all tables.
 pub(super) fn ddl(table: &TableName) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {ledger} (\n\
@@ -45,10 +47,12 @@ pub(super) fn ddl(table: &TableName) -> String {
          \x20   queue  text NOT NULL,\n\
          \x20   target text NOT NULL,\n\
          \x20   layout int  NOT NULL\n\
-         );",
+         );\n\
+         {pauses}",
         ledger = quoted(table),
         index = quote(&format!("{}_written", table.name)),
         pipelines = quoted(&marker::table(table)),
+        pauses = Conn::pauses_ddl(&pauses::table(table)),
     )
 }
 
