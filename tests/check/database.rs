@@ -263,3 +263,28 @@ async fn what_weakens_durability_comes_with_its_remedy() {
     assert!(!off(&lines(&config).await));
     broker.delete(&queue).await;
 }
+
+/// A table of dead letters that this login may not make, or not use.
+#[tokio::test]
+async fn the_table_of_dead_letters_comes_with_its_ddl_and_grants() {
+    for server in [Server::Postgres, Server::Mysql] {
+        let (database, user, broker, queue) = with_login(server).await;
+        database.execute(&format!("GRANT SELECT, INSERT ON orders TO {user}")).await;
+        let more = "deduplicate = \"none\"\n[pipelines.orders.dead_letter]\nto = \"table\"";
+        let config = config(&shared_amqp_url(), &as_login(&database.url, &user), &queue, more);
+        check(&config).await.expect(4);
+        let found = lines(&config).await;
+        let missing = "wrong: table orders_dead_letters is missing, and this login may not create tables";
+        assert_eq!(about(&found, "dead letters"), [missing], "{server:?} {found:#?}");
+        assert_eq!(Worker::until_empty(&config).await.expect(4).summary().state, "paused", "{server:?}");
+        database.execute(&mend(&found, "dead letters")).await;
+        check(&config).await.expect(0);
+        database.execute(&format!("REVOKE INSERT ON orders_dead_letters FROM {user}")).await;
+        check(&config).await.expect(4);
+        database.execute(&mend(&lines(&config).await, "dead letters")).await;
+        check(&config).await.expect(0);
+        broker.publish(&queue, [Message::json("a", "not JSON")]).await;
+        assert_eq!(Worker::until_empty(&config).await.expect(0).summary().dead_lettered, 1, "{server:?}");
+        broker.delete(&queue).await;
+    }
+}
