@@ -288,3 +288,25 @@ async fn the_table_of_dead_letters_comes_with_its_ddl_and_grants() {
         broker.delete(&queue).await;
     }
 }
+
+/// A key that does nothing makes believe that it does.
+#[tokio::test]
+async fn times_and_zones_of_what_is_no_time_are_told() {
+    for server in Server::ALL {
+        let database = TestDatabase::fresh(server).await;
+        database.execute("CREATE TABLE orders (id varchar(100), n bigint, on_day date)").await;
+        let broker = Broker::shared().await;
+        let queue = unique_name("check");
+        broker.declare(&queue, Kind::Classic).await;
+        let columns = "[pipelines.orders.columns]\nid = { from = \"/id\", zone = \"UTC\" }\n\
+                       n = { from = \"/n\", time = \"epoch_ms\" }\non_day = { from = \"/d\", time = \"epoch_s\" }";
+        let config = config(&shared_amqp_url(), &database.url, &queue, columns);
+        check(&config).await.expect(0);
+        let said = about(&lines(&config).await, "columns").join("\n");
+        for (column, key) in [("n (bigint", "time does nothing"), ("id (", "zone does nothing")] {
+            assert!(said.contains(&format!("warning: column {column}")) && said.contains(key), "{server:?} {said}");
+        }
+        assert!(!said.contains("column on_day"), "{server:?} {said}");
+        broker.delete(&queue).await;
+    }
+}
