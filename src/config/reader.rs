@@ -279,6 +279,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether a key stands there; `path`: relative to this section.
+    pub fn is_given(&self, path: &str) -> bool {
+        self.find(path).is_some()
+    }
+
     fn find(&self, path: &str) -> Option<&At> {
         self.find_parts(&path.split('.').collect::<Vec<_>>())
     }
