@@ -32,7 +32,7 @@ mod health;
 mod report;
 pub(crate) mod socket;
 
-pub use report::{ConsumerReport, PauseReport, PipelineReport, Report};
+pub use report::{ConnectionsReport, ConsumerReport, PauseReport, PipelineReport, Report};
 pub use socket::Socket;
 
 /// Bytes of a request's body: a name and a reason.

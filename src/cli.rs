@@ -18,6 +18,7 @@ mod client;
 mod completions;
 mod dlq;
 pub mod escape;
+mod everywhere;
 pub mod exit;
 mod explain;
 mod health;

@@ -60,6 +60,8 @@ pub struct Config {
 pub struct Worker {
     /// From the first signal to the end; what isn't done by then goes back to the broker.
     pub shutdown_timeout: Duration,
+    /// Between two looks whether every replica is to pause.
+    pub pause_poll: Duration,
 }
 
 /// `[admin]`
@@ -318,6 +320,9 @@ pub struct Pipeline {
     pub table: TableName,
     /// Consumers on the queue, each with a writer.
     pub consumers: u16,
+    /// The queue lets one consumer at a time have its messages: a turn is kept until it is given up, and nothing is
+    /// in hand then.
+    pub single_active_consumer: bool,
     /// Unacked messages per consumer, at least 1. At least 2 × `batch.max_rows`, unless the rate limit allows
     /// fewer: then rate × `retry.hold` / 2, so that no message waits until it must be given back.
     pub prefetch: u16,

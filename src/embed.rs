@@ -100,7 +100,7 @@ impl Watch {
     /// # Errors
     /// None that is known: writing into a text doesn't fail.
     pub fn metrics(&self) -> Result<String, fmt::Error> {
-        telemetry::metrics::render(&self.status, Instant::now())
+        telemetry::metrics::render(&self.status, Instant::now(), telemetry::metrics::Format::OpenMetrics)
     }
 
     /// Tells a paused pipeline to go on. `false`: there is none of that name.

@@ -130,6 +130,8 @@ pub(crate) struct Consumer<S> {
     draining: bool,
     /// After [`Source::cancel`]: everything that had arrived is here.
     cancelled: bool,
+    /// Settled since the status was last told.
+    settled: u64,
     /// Something was settled since the last ack.
     acks_due: bool,
     next_storm_check: Option<Instant>,
@@ -169,7 +171,7 @@ impl<S: Source> Consumer<S> {
             settlement: Settlement::default(),
             batcher: Batcher::new(&context.config.batch, pace.max_rows()),
             pace,
-            writer: Seat::new(writer, Arc::clone(&context)),
+            writer: Seat::new(writer, Arc::clone(&context), index),
             letters: Letters::new(letter_box, &context.config.retry),
             letters_due: Vec::new(),
             trouble: None,
@@ -181,6 +183,7 @@ impl<S: Source> Consumer<S> {
             shutdown,
             draining: false,
             cancelled: false,
+            settled: 0,
             acks_due: false,
             next_storm_check: None,
             idle_since: None,
@@ -264,10 +267,10 @@ impl<S: Source> Consumer<S> {
 
     /// Takes what has arrived, as far as there is room.
     fn received(&mut self, event: SourceEvent) -> Option<End> {
-        let mut event = event;
+        let (mut event, now) = (event, jiff::Timestamp::now().as_millisecond());
         loop {
             match event {
-                SourceEvent::Delivery(delivery) => self.take(delivery),
+                SourceEvent::Delivery(delivery) => self.take(delivery, now),
                 SourceEvent::Ended(failure) => return Some(End::SourceLost(failure)),
                 SourceEvent::Cancelled => {
                     self.cancelled = true;
@@ -281,10 +284,13 @@ impl<S: Source> Consumer<S> {
         }
     }
 
-    fn take(&mut self, delivery: Delivery) {
+    /// `now`: milliseconds since 1970.
+    fn take(&mut self, delivery: Delivery, now: i64) {
         let envelope = &delivery.envelope;
         let status = &self.context.status;
         status.deliveries.inc();
+        status.delivered_bytes.inc_by(envelope.body.len() as u64);
+        status.latency.observe(envelope, now);
         if envelope.redelivered {
             status.redelivered.inc();
             status.unsettled_redelivered.fetch_add(1, Ordering::Relaxed);
@@ -378,7 +384,11 @@ impl<S: Source> Consumer<S> {
         if batch.is_none() && units.is_empty() {
             return;
         }
-        let Batch { units: rows, refused } = batch.unwrap_or_default();
+        let Batch { units: rows, refused, bytes, oldest } = batch.unwrap_or_default();
+        if let Some(oldest) = oldest {
+            self.context.status.batch_bytes.observe(bytes as f64);
+            self.context.status.batch_age.observe(now.duration_since(oldest).as_secs_f64());
+        }
         self.pace.spend(now, rows.len() + refused.len());
         self.writer.refused = refused;
         units.extend(rows);
@@ -416,9 +426,11 @@ impl<S: Source> Consumer<S> {
         let (state, reason) = self.current_state();
         let unsettled = self.settlement.unsettled();
         let oldest = self.settlement.oldest().map(Instant::into_std);
+        let settled = std::mem::take(&mut self.settled);
         let pipeline = &self.context.config.name;
         self.context.status.update(self.index, |entry| {
             entry.turned = std::time::Instant::now();
+            entry.settled += settled;
             entry.unsettled = unsettled;
             entry.oldest_unsettled = oldest;
             entry.enter(pipeline, state, reason);

@@ -15,6 +15,7 @@ use crate::config;
 use crate::error::Failure;
 use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, WritePlan};
+use crate::status::LedgerSize;
 
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod datetime_text;
@@ -24,6 +25,7 @@ mod marker;
 mod mysql;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod optimistic;
+mod pauses;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod shape;
@@ -33,6 +35,7 @@ mod sqlite;
 mod values_sql;
 
 pub use letters::{LETTERS_MISSING, LetterChange, LetterRange, LetterTable, StoredLetter};
+pub use pauses::{PauseTable, StoredPause};
 
 /// Which pipeline's entries in the ledger, and what it writes to. Kept in a marker row, so that a
 /// second config of the same pipeline name, or a changed target, is noticed.
@@ -139,6 +142,17 @@ pub struct Lacking {
     pub privileges: Vec<&'static str>,
 }
 
+/// A ledger with more entries than this isn't counted: the server's own estimate has to do.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+const COUNTED: i64 = 100_000;
+
+/// Of a ledger whose first entries were counted, up to one more than [`COUNTED`].
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn ledger_size(counted: i64, estimated: i64, bytes: i64) -> LedgerSize {
+    let rows = if counted > COUNTED { estimated.max(counted) } else { counted };
+    LedgerSize { rows: u64::try_from(rows).ok(), bytes: u64::try_from(bytes).ok().filter(|bytes| *bytes > 0) }
+}
+
 /// What the worker does with the ledger: entries are read, made and pruned, the marker is read and
 /// made. (`--adopt` and a newer layout also update the marker.)
 #[cfg(any(feature = "mysql", feature = "postgres"))]
@@ -234,9 +248,21 @@ pub trait Session: Send {
     /// Returns how many.
     fn prune<'a>(&'a mut self, ledger: &'a Ledger, keep: Duration, limit: u32) -> BoxFuture<'a, Result<u64, Failure>>;
 
+    /// How large the ledger has become, with all pipelines that share it.
+    fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
+        let _ledger = ledger;
+        Box::pin(async { Ok(LedgerSize::default()) })
+    }
+
     /// The table of dead letters of that name, made or not. `None`: no letters can be kept here.
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
         let _none = table;
+        None
+    }
+
+    /// The orders to pause beside this ledger, whether that is there or not. `None`: none can be kept here.
+    fn pauses<'a>(&'a mut self, ledger: &'a TableName) -> Option<Box<dyn PauseTable + 'a>> {
+        let _none = ledger;
         None
     }
 
@@ -265,8 +291,14 @@ pub trait Database: Send + Sync {
     /// `on_connect`). Names are resolved and secrets used anew each time. Tries once.
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>>;
 
-    /// The DDL of the ledger and its marker table.
+    /// The DDL of the ledger, its marker table and the table of orders to pause.
     fn ledger_ddl(&self, table: &TableName) -> String;
+
+    /// The DDL of the table of orders to pause alone.
+    fn pauses_ddl(&self, ledger: &TableName) -> String {
+        let _none = ledger;
+        String::new()
+    }
 
     /// As [`Database::connect`], for a look that must change nothing: no file is made, no mode set.
     fn connect_to_look(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {

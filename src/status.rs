@@ -1,10 +1,8 @@
 //! What a running worker says of itself, and what it can be told: shared by consumers, which
 //! write it, and the admin listener and the summary, which read it.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -12,162 +10,27 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::error::{ErrorClass, Failure};
+use crate::error::ErrorClass;
 
+mod connections;
+mod consumer;
+mod lag;
+mod latency;
+mod pause;
+mod reload;
+mod stock;
 mod wedge;
 
-mod pause;
-
+pub use connections::{Busy, Connections, Link, Peer};
+pub use consumer::{ConsumerState, Reason, State};
+pub use lag::Lag;
+pub use latency::{Latency, Since};
 pub use pause::{Pause, Pauses, Scope};
-
-/// What a consumer, and by the worst of its consumers a pipeline, is doing. Later is worse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Ended: told to stop, or its queue is empty under `--until-empty`.
-    Done,
-    /// Reading, or ready to.
-    Running,
-    /// Checking the database, the queue and the dead-letter route before the first subscription.
-    Starting,
-    /// Stopping: finishing what is in hand.
-    Draining,
-    /// The broker is away; its messages are with it.
-    Reconnecting,
-    /// The database, a lock or the dead-letter queue is away; messages stay unacked, nothing is read.
-    Holding,
-    /// Reading stopped until the cause is mended or somebody resumes it.
-    Paused,
-}
-
-impl State {
-    /// Every state, for metrics.
-    pub const ALL: [State; 7] = [
-        State::Done,
-        State::Running,
-        State::Starting,
-        State::Draining,
-        State::Reconnecting,
-        State::Holding,
-        State::Paused,
-    ];
-
-    /// The name in `/status`, logs and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Done => "done",
-            State::Running => "running",
-            State::Starting => "starting",
-            State::Draining => "draining",
-            State::Reconnecting => "reconnecting",
-            State::Holding => "holding",
-            State::Paused => "paused",
-        }
-    }
-}
-
-/// Why a consumer is in its state: in words for people, and as labels for metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// [`ErrorClass::name`], or a word of our own.
-    pub class: &'static str,
-    /// The failure's code, or a word of our own. Servers' codes come from lists with an end.
-    pub code: Cow<'static, str>,
-    /// Safe to show: it holds no values.
-    pub text: String,
-}
-
-impl Reason {
-    /// A reason in our own words.
-    pub fn new(class: ErrorClass, code: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
-        Reason { class: class.name(), code: code.into(), text: text.into() }
-    }
-
-    /// The same cause, told in other words.
-    #[must_use]
-    pub fn told(self, text: impl Into<String>) -> Self {
-        Reason { text: text.into(), ..self }
-    }
-}
-
-impl From<&Failure> for Reason {
-    fn from(failure: &Failure) -> Self {
-        Reason::new(failure.class, failure.code.clone(), failure.to_string())
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// One consumer's state and why.
-#[derive(Clone, Debug)]
-pub struct ConsumerState {
-    /// What it does.
-    pub state: State,
-    /// Why, where that isn't obvious.
-    pub reason: Option<Reason>,
-    /// Since when.
-    pub since: Instant,
-    /// When its loop last turned: it must do so at least every 60 s.
-    pub turned: Instant,
-    /// Unsettled deliveries.
-    pub unsettled: usize,
-    /// Arrival of the oldest of them.
-    pub oldest_unsettled: Option<Instant>,
-}
-
-impl ConsumerState {
-    fn starting() -> Self {
-        let now = Instant::now();
-        ConsumerState {
-            state: State::Starting,
-            reason: None,
-            since: now,
-            turned: now,
-            unsettled: 0,
-            oldest_unsettled: None,
-        }
-    }
-
-    /// Changes the state and tells the log: changes are never throttled, new reasons neither, which
-    /// come as slowly as attempts do. A state that goes on keeps its `since`, even if its reason
-    /// changes.
-    pub fn enter(&mut self, pipeline: &str, state: State, reason: Option<Reason>) {
-        if self.state != state {
-            self.since = Instant::now();
-            let (from, why) = (self.state.name(), reason.as_ref().map_or("", |reason| &reason.text));
-            match state {
-                State::Paused => tracing::error!(pipeline, from, "paused: {why}"),
-                State::Holding => tracing::warn!(pipeline, from, "holding: {why}"),
-                State::Reconnecting => tracing::warn!(pipeline, from, "reconnecting: {why}"),
-                State::Done | State::Running | State::Starting | State::Draining => {
-                    tracing::info!(pipeline, from, "{}{}{why}", state.name(), if why.is_empty() { "" } else { ": " });
-                }
-            }
-            self.state = state;
-        } else if let Some(why) = reason.as_ref().filter(|_| reason != self.reason) {
-            // What it waits for now is what has to be mended.
-            tracing::warn!(pipeline, "still {}: {why}", state.name());
-        }
-        self.reason = reason;
-    }
-
-    /// Pauses as somebody has ordered. Nobody has to act, and the order itself stands in the log.
-    pub fn pause(&mut self, pipeline: &str, pause: &Pause) {
-        if self.state != State::Paused {
-            self.since = Instant::now();
-            tracing::info!(pipeline, from = self.state.name(), "{pause}; nothing is in hand");
-        }
-        (self.state, self.reason) = (State::Paused, Some(pause.into()));
-    }
-}
+pub use reload::Reload;
+pub use stock::{LedgerSize, LettersWaiting, Stock};
 
 /// What somebody tells a paused pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +72,8 @@ pub struct PipelineStatus {
     pub started: Instant,
     /// Deliveries received, repeats included.
     pub deliveries: Counter,
+    /// Bytes of their bodies.
+    pub delivered_bytes: Counter,
     /// Messages written.
     pub written: Counter,
     /// Table rows written.
@@ -225,18 +90,33 @@ pub struct PipelineStatus {
     pub redelivered: Counter,
     /// Batches and dead letters tried again, by the class of what had failed.
     pub retries: Family<ClassLabel, Counter>,
+    /// How often a consumer began to hold, by the class of the reason.
+    pub times_held: Family<ClassLabel, Counter>,
+    /// How often a consumer was paused, likewise.
+    pub times_paused: Family<ClassLabel, Counter>,
+    /// Entries of the ledger deleted because of their age.
+    pub ledger_pruned: Counter,
     /// Messages in a written batch.
     pub batch_rows: Histogram,
+    /// Bytes of the bodies in a batch.
+    pub batch_bytes: Histogram,
+    /// Seconds from the arrival of a batch's first delivery until it is given to the writer.
+    pub batch_age: Histogram,
     /// Seconds of a successful write, BEGIN to COMMIT.
     pub commit_duration: Histogram,
     /// Seconds from a delivery's arrival to its settling.
     pub delivery_duration: Histogram,
-    /// The queue's ready messages when last asked; below 0: not known.
-    pub queue_ready: AtomicI64,
+    /// What a message has waited before it arrived.
+    pub latency: Latency,
+    /// The queue's ready messages.
+    pub lag: Lag,
+    /// Dead letters and the ledger.
+    pub stock: Stock,
     /// Deliveries marked as redelivered that are unsettled: pruning waits for them.
     pub unsettled_redelivered: AtomicI64,
     /// The line of the guarantee, once known.
     pub guarantee: Mutex<Option<String>>,
+    connections: [Arc<Connections>; Peer::ALL.len()],
     hold: Mutex<Duration>,
     consumers: Mutex<Vec<ConsumerState>>,
     control: watch::Sender<Control>,
@@ -250,6 +130,7 @@ impl PipelineStatus {
             name: name.to_owned(),
             started: Instant::now(),
             deliveries: Counter::default(),
+            delivered_bytes: Counter::default(),
             written: Counter::default(),
             rows_written: Counter::default(),
             duplicates: Counter::default(),
@@ -258,12 +139,20 @@ impl PipelineStatus {
             dead_lettered: Family::default(),
             redelivered: Counter::default(),
             retries: Family::default(),
+            times_held: Family::default(),
+            times_paused: Family::default(),
+            ledger_pruned: Counter::default(),
             batch_rows: Histogram::new(exponential_buckets(1.0, 4.0, 8)),
+            batch_bytes: Histogram::new(exponential_buckets(256.0, 4.0, 10)),
+            batch_age: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
             commit_duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             delivery_duration: Histogram::new(exponential_buckets(0.001, 2.0, 20)),
-            queue_ready: AtomicI64::new(-1),
+            latency: Latency::default(),
+            lag: Lag::default(),
+            stock: Stock::new(Instant::now()),
             unsettled_redelivered: AtomicI64::new(0),
             guarantee: Mutex::new(None),
+            connections: Default::default(),
             hold: Mutex::new(Duration::from_secs(600)),
             consumers: Mutex::new(vec![ConsumerState::starting(); consumers]),
             control: watch::Sender::new(Control::default()),
@@ -287,8 +176,27 @@ impl PipelineStatus {
     pub fn update(&self, consumer: usize, change: impl FnOnce(&mut ConsumerState)) {
         // A poisoned lock means that a reader panicked; the entries are whole all the same.
         let mut consumers = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = consumers.get_mut(consumer) {
-            change(entry);
+        let Some(entry) = consumers.get_mut(consumer) else { return };
+        let before = entry.state;
+        change(entry);
+        let counted = match entry.state {
+            State::Holding => &self.times_held,
+            State::Paused => &self.times_paused,
+            State::Done | State::Running | State::Starting | State::Draining | State::Reconnecting => return,
+        };
+        if entry.state != before {
+            let class = entry.reason.as_ref().map_or(ErrorClass::Unknown.name(), |reason| reason.class);
+            counted.get_or_create(&ClassLabel { class }).inc();
+        }
+    }
+
+    /// Its connections to one side.
+    pub fn connections(&self, peer: Peer) -> &Arc<Connections> {
+        let [broker, dead_letters, database] = &self.connections;
+        match peer {
+            Peer::Broker => broker,
+            Peer::DeadLetters => dead_letters,
+            Peer::Database => database,
         }
     }
 
@@ -327,11 +235,6 @@ impl PipelineStatus {
             + self.superseded.get()
             + self.skipped.get()
             + self.dead_lettered_total()
-    }
-
-    /// The queue's ready messages, where known.
-    pub fn ready(&self) -> Option<u64> {
-        u64::try_from(self.queue_ready.load(Ordering::Relaxed)).ok()
     }
 
     /// Gives an order to all consumers of this pipeline.
@@ -377,6 +280,7 @@ impl PipelineStatus {
 #[derive(Clone, Debug, Default)]
 pub struct WorkerStatus {
     pipelines: Arc<RwLock<BTreeMap<String, Arc<PipelineStatus>>>>,
+    reload: Arc<Mutex<Reload>>,
 }
 
 impl WorkerStatus {
@@ -391,7 +295,18 @@ impl WorkerStatus {
     /// These pipelines.
     pub fn with(pipelines: impl IntoIterator<Item = PipelineStatus>) -> Self {
         let named = pipelines.into_iter().map(|pipeline| (pipeline.name.clone(), Arc::new(pipeline))).collect();
-        WorkerStatus { pipelines: Arc::new(RwLock::new(named)) }
+        WorkerStatus { pipelines: Arc::new(RwLock::new(named)), ..WorkerStatus::default() }
+    }
+
+    /// How the last loading of the config went.
+    pub fn reload(&self) -> Reload {
+        // Changes are whole: a poisoned lock has nothing half-written behind it.
+        self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The config was read anew: taken, or refused with these words, which hold no secrets.
+    pub fn reloaded(&self, taken: Result<(), String>) {
+        self.reload.lock().unwrap_or_else(PoisonError::into_inner).happened(taken);
     }
 
     /// All of them as of now, by name.

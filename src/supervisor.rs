@@ -8,6 +8,8 @@ mod attach;
 mod hindrance;
 mod keeper;
 mod letter_box;
+mod letters;
+mod pauses;
 mod pool;
 mod prune;
 
@@ -43,8 +45,8 @@ pub async fn run(config: Arc<Config>, options: RunOptions, status: WorkerStatus,
     run_on(&sink::open, config, options, status, shutdown).await
 }
 
-/// As [`run`], on databases of the caller's making. `open` is called once for each pipeline, at the
-/// start; a failure of it pauses that pipeline.
+/// As [`run`], on databases of the caller's making. `open` is called once for each pipeline and once more for each
+/// database, at the start; a failure of it pauses that pipeline.
 pub async fn run_on(
     open: Open<'_>,
     config: Arc<Config>,
@@ -65,6 +67,7 @@ pub async fn run_on(
             }
         }
     }
+    let _polled = pauses::keep_polled(open, &config, &status, &shutdown);
     let mut stopping = shutdown.clone();
     let patience = async {
         reached(&mut stopping, Phase::Drain).await;

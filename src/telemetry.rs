@@ -9,8 +9,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub mod metrics;
+mod process;
 mod throttle;
 
+pub use process::{memory, memory_limit};
 pub use throttle::{Passed, Throttle};
 
 /// The environment variable that sets the level where `--log-level` doesn't.

@@ -3,9 +3,11 @@
 // The lints' exemption for tests leaves out the functions that tests call.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "admin/metrics.rs"]
+mod metrics;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rabbit_sink::admin::{self, Listener};
@@ -158,7 +160,7 @@ async fn status_tells_what_the_summary_tells_and_more() {
     orders.written.inc_by(5);
     orders.duplicates.inc_by(2);
     orders.dead_lettered.get_or_create(&ErrorClass::Mapping.into()).inc();
-    orders.queue_ready.store(77, Ordering::Relaxed);
+    orders.lag.saw(77, Instant::now());
     *orders.guarantee.lock().unwrap() = Some("exactly once in effect, for 30 days".to_owned());
     orders.update(0, |consumer| {
         consumer.unsettled = 1;
@@ -195,86 +197,6 @@ async fn status_tells_what_the_summary_tells_and_more() {
     assert!((5.0..20.0).contains(&oldest), "{oldest}");
     assert_eq!(orders["consumers"].as_array().unwrap().len(), 2);
     assert_eq!(orders["consumers"][1]["state"], "running");
-}
-
-/// Every line of the exposition is a comment or `name{labels} number`.
-fn samples(text: &str) -> Vec<(String, f64)> {
-    assert!(text.ends_with("# EOF\n"), "{text}");
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| line.rsplit_once(' ').map(|(name, value)| (name.to_owned(), value.parse().unwrap())).unwrap())
-        .collect()
-}
-
-#[tokio::test]
-async fn metrics_have_every_promised_name_type_and_label() {
-    let worker = Worker::start().await;
-    let orders = worker.orders();
-    orders.queue_ready.store(3, Ordering::Relaxed);
-    worker.status.pipeline("customers").unwrap().queue_ready.store(0, Ordering::Relaxed);
-    orders.commit_duration.observe(0.01);
-    let answer = worker.get("/metrics").await;
-    assert!(answer.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", answer.head);
-    let samples = samples(&answer.body);
-    let has = |name: &str| samples.iter().any(|(sample, _)| sample == name);
-    let types = |name: &str, kind: &str| answer.body.contains(&format!("# TYPE {name} {kind}\n"));
-    for name in ["deliveries", "written", "rows_written", "duplicates", "superseded", "skipped", "redelivered"] {
-        assert!(types(&format!("rabbit_sink_{name}"), "counter"), "{name}");
-        for pipeline in ["orders", "customers"] {
-            assert!(has(&format!("rabbit_sink_{name}_total{{pipeline=\"{pipeline}\"}}")), "{name} {pipeline}");
-        }
-    }
-    for name in ["dead_lettered", "retries"] {
-        assert!(types(&format!("rabbit_sink_{name}"), "counter"), "{name}");
-        for class in ErrorClass::ALL {
-            assert!(
-                has(&format!("rabbit_sink_{name}_total{{pipeline=\"orders\",class=\"{class}\"}}")),
-                "{name} {class}"
-            );
-        }
-    }
-    for name in ["unsettled_deliveries", "oldest_unsettled_seconds", "queue_ready_messages"] {
-        assert!(types(&format!("rabbit_sink_{name}"), "gauge"), "{name}");
-        assert!(has(&format!("rabbit_sink_{name}{{pipeline=\"orders\"}}")), "{name}");
-    }
-    for name in ["batch_rows", "commit_duration_seconds", "delivery_duration_seconds"] {
-        assert!(types(&format!("rabbit_sink_{name}"), "histogram"), "{name}");
-        assert!(has(&format!("rabbit_sink_{name}_bucket{{le=\"+Inf\",pipeline=\"orders\"}}")), "{name}");
-        assert!(has(&format!("rabbit_sink_{name}_count{{pipeline=\"orders\"}}")), "{name}");
-    }
-    assert!(has(&format!("rabbit_sink_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))));
-    let mut names: Vec<_> = samples.iter().map(|(name, _)| name).collect();
-    names.sort();
-    names.windows(2).for_each(|pair| assert_ne!(pair[0], pair[1], "the same sample twice"));
-}
-
-#[tokio::test]
-async fn metrics_carry_the_numbers() {
-    let worker = Worker::start().await;
-    let orders = worker.orders();
-    orders.deliveries.inc_by(12);
-    orders.dead_lettered.get_or_create(&ErrorClass::RowRejected.into()).inc_by(4);
-    orders.update(0, |consumer| {
-        consumer.unsettled = 3;
-        consumer.oldest_unsettled = Some(ago(5));
-    });
-    orders.update(1, |consumer| {
-        consumer.unsettled = 4;
-        consumer.oldest_unsettled = Some(ago(50));
-        consumer.state = State::Paused;
-    });
-    let samples = samples(&worker.get("/metrics").await.body);
-    let value = |name: &str| samples.iter().find(|(sample, _)| sample == name).map(|&(_, value)| value);
-    assert_eq!(value(r#"rabbit_sink_deliveries_total{pipeline="orders"}"#), Some(12.0));
-    assert_eq!(value(r#"rabbit_sink_dead_lettered_total{pipeline="orders",class="row_rejected"}"#), Some(4.0));
-    assert_eq!(value(r#"rabbit_sink_unsettled_deliveries{pipeline="orders"}"#), Some(7.0));
-    let oldest = value(r#"rabbit_sink_oldest_unsettled_seconds{pipeline="orders"}"#).unwrap();
-    assert!((50.0..70.0).contains(&oldest), "{oldest}");
-    assert_eq!(value(r#"rabbit_sink_queue_ready_messages{pipeline="orders"}"#), None, "not known is not 0");
-    for state in State::ALL {
-        let name = format!("rabbit_sink_state{{pipeline=\"orders\",state=\"{}\"}}", state.name());
-        assert_eq!(value(&name), Some(f64::from(state == State::Paused)), "{name}");
-    }
 }
 
 #[tokio::test]

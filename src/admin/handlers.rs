@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, Query, State};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use super::report::{PauseReport, Report};
 use super::{Peer, Shared, health};
 use crate::nearest::no_such_pipeline;
 use crate::status::{self, Pause, PipelineStatus, Resume, Scope};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Format};
 
 /// Why a request wasn't served: a status and `{"error": …}`.
 #[derive(Debug, Serialize)]
@@ -55,11 +55,13 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Json<Report> {
     Json(Report::of(&shared.status, Instant::now()))
 }
 
-pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let text = metrics::render(&shared.status, Instant::now()).map_err(|error| {
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
+    let text = metrics::render(&shared.status, Instant::now(), format).map_err(|error| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics can't be written: {error}"))
     })?;
-    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+    Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,7 +113,7 @@ pub(super) async fn pause(
     let pipeline = pipeline(&shared, &name)?;
     let by = order.by.filter(|by| !by.trim().is_empty()).unwrap_or_else(|| peer.to_string());
     let pause = Pause::new(Scope::Worker, &by, &order.reason, jiff::Timestamp::now());
-    tracing::warn!(pipeline = name, %peer, "told to pause: {pause}");
+    tracing::info!(pipeline = name, %peer, "told to pause: {pause}");
     pipeline.pause(pause.clone());
     Ok(Json(Paused { pipeline: name, paused: PauseReport::of(&pause) }))
 }

@@ -9,7 +9,7 @@ use crate::error::{ErrorClass, Failure};
 use crate::guarantee::Gap;
 use crate::mapping::{Plan, Problem};
 use crate::plan::{Deduplication, Ledger};
-use crate::sink::{Access, Database, Opening, Session, Survey, Transport};
+use crate::sink::{Access, Database, Opening, Session, StoredPause, Survey, Transport};
 
 const POOL_SESSIONS: &str = "let it pool sessions (PgBouncer: pool_mode = session), since timeouts, SET ROLE and \
                              prepared statements belong to a session";
@@ -36,6 +36,8 @@ pub struct Side {
     pub ledger_open: bool,
     /// The ledger has been emptied behind a marker that says it was used.
     pub ledger_emptied: bool,
+    /// Every replica has been ordered to pause this pipeline.
+    pub pause: Option<StoredPause>,
     /// What weakens durability.
     pub weaknesses: Vec<String>,
 }
@@ -133,6 +135,7 @@ impl Look<'_> {
         let survey = session.survey().await?;
         self.server(&survey);
         self.login = survey.login;
+        self.orders(session).await?;
         let described = self.side(session.describe(&self.pipeline.table).await, "table")?;
         let fits = match &described {
             Some(table) => self.table(session, table).await?,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::client::{ask, order};
+use super::everywhere::{self, Order};
 use super::exit::{CliError, Exit};
 use super::output::Out;
 use crate::config::Config;
@@ -17,8 +18,12 @@ const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The pipeline
-    pipeline: String,
+    /// The pipeline; with --all left out: every pipeline of the config
+    #[arg(required_unless_present = "all")]
+    pipeline: Option<String>,
+    /// On every replica, restarts included, until `resume --all`: the order stands in the database
+    #[arg(long)]
+    all: bool,
     /// Why: shown by `status`, in logs and metrics
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
@@ -35,14 +40,19 @@ impl Args {
     }
 }
 
-/// Tells the worker, and waits until nothing is in hand any more: at most `shutdown_timeout`.
+/// With --all writes it down for every replica. Else tells the worker, and waits until nothing is in hand any more: at most `shutdown_timeout`.
 pub(super) async fn execute(config: &Config, args: &Args, out: &mut Out) -> Result<Exit, CliError> {
-    let name = &args.pipeline;
+    let by = args.by();
+    let Some(name) = args.pipeline.as_ref().filter(|_| !args.all) else {
+        let by = by.as_deref().unwrap_or("somebody");
+        let order = Order::Pause { by, reason: &args.reason };
+        return everywhere::execute(config, args.pipeline.as_deref(), &order, out).await;
+    };
     if !config.pipelines.contains_key(name) {
         return Err(CliError::usage(no_such_pipeline(name, config.pipelines.keys().map(String::as_str))));
     }
     let path = format!("/pipelines/{}/pause", utf8_percent_encode(name, NON_ALPHANUMERIC));
-    let body = json!({ "by": args.by(), "reason": args.reason }).to_string();
+    let body = json!({ "by": by, "reason": args.reason }).to_string();
     let mut answer = order(config, &path, body).await?.ok()?;
     let (done, left) = settled(config, name).await?;
     if out.json {

@@ -72,7 +72,8 @@ fn read(root: Section<'_>) -> Config {
 
 fn worker(root: &Section<'_>) -> Worker {
     let section = root.section("worker");
-    let worker = Worker { shutdown_timeout: section.duration("shutdown_timeout") };
+    let worker =
+        Worker { shutdown_timeout: section.duration("shutdown_timeout"), pause_poll: section.duration("pause_poll") };
     section.finish();
     worker
 }

@@ -8,13 +8,15 @@ use sqlx::{Connection, MySqlConnection, Row as _};
 
 use super::letters::Letters;
 use super::optimistic::{self, Ending};
+use super::pauses::{self, Pauses};
 use super::values_sql::Insert;
-use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Session, Survey, Transport};
+use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, PauseTable, Session, Survey, Transport};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Deduplication, Ledger, WritePlan};
+use crate::status::LedgerSize;
 
 mod bind;
 mod classify;
@@ -61,6 +63,10 @@ impl Database for Mysql {
 
     fn ledger_ddl(&self, table: &TableName) -> String {
         ledger::ddl(table)
+    }
+
+    fn pauses_ddl(&self, ledger: &TableName) -> String {
+        <&mut MysqlSession as pauses::Rows>::pauses_ddl(&pauses::table(ledger))
     }
 
     fn transaction_sql(&self, plan: &WritePlan, rows: &[(usize, Vec<usize>)]) -> Vec<String> {
@@ -150,8 +156,16 @@ impl Session for MysqlSession {
         Box::pin(self.delete_old(ledger, keep, limit))
     }
 
+    fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
+        Box::pin(self.measure(ledger))
+    }
+
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
         Some(Box::new(Letters { engine: self, table }))
+    }
+
+    fn pauses<'a>(&'a mut self, ledger: &'a TableName) -> Option<Box<dyn PauseTable + 'a>> {
+        Some(Box::new(Pauses { engine: self, table: pauses::table(ledger) }))
     }
 
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

@@ -23,12 +23,14 @@ use futures_util::future::BoxFuture;
 use sqlx::Row;
 
 use super::letters::Letters;
-use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Pooler, Session, Survey};
+use super::pauses::{self, Pauses};
+use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, PauseTable, Pooler, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, WritePlan};
+use crate::status::LedgerSize;
 
 use classify::failure;
 use connect::Guarded;
@@ -59,6 +61,10 @@ impl Database for Postgres {
 
     fn ledger_ddl(&self, table: &TableName) -> String {
         ledger::ddl(table)
+    }
+
+    fn pauses_ddl(&self, ledger: &TableName) -> String {
+        <letters::Conn as pauses::Rows>::pauses_ddl(&pauses::table(ledger))
     }
 
     fn between(&self) -> BoxFuture<'_, Result<Option<Pooler>, Failure>> {
@@ -155,8 +161,19 @@ impl Session for PostgresSession {
         })
     }
 
+    fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
+        Box::pin(async move {
+            let result = ledger::size(self.link.enter()?.conn(), ledger).await;
+            self.link.leave(result)
+        })
+    }
+
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
         Some(Box::new(Letters { engine: letters::Conn(self.link.conn()), table }))
+    }
+
+    fn pauses<'a>(&'a mut self, ledger: &'a TableName) -> Option<Box<dyn PauseTable + 'a>> {
+        Some(Box::new(Pauses { engine: letters::Conn(self.link.conn()), table: pauses::table(ledger) }))
     }
 
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

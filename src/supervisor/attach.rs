@@ -25,7 +25,11 @@ pub(super) async fn attach(
         find_queues(&connection, pipeline).await?;
         look_once(rabbitmq, &connection, context, looked, weaknesses).await?;
         let subscribed = connection.subscribe(&pipeline.queue, first_prefetch(pipeline), &tag(pipeline)).await;
-        subscribed.map_err(|failure| Obstacle::source(&failure))
+        let mut subscription = subscribed.map_err(|failure| Obstacle::source(&failure))?;
+        if pipeline.single_active_consumer {
+            subscription.keep_turn();
+        }
+        Ok(subscription)
     };
     match attached.await {
         Ok(subscription) => Ok((connection, subscription)),
@@ -93,7 +97,10 @@ async fn find_queues(connection: &Connection, pipeline: &config::Pipeline) -> Re
         // Also where the queue is there: declared but not bound, as after an exchange that was
         // missing, it would look fine and get nothing.
         Some(declare) => {
-            connection.declare_source(&pipeline.queue, declare).await.map_err(refused)?;
+            connection
+                .declare_source(&pipeline.queue, declare, pipeline.single_active_consumer)
+                .await
+                .map_err(refused)?;
             if missing {
                 tracing::info!(pipeline = pipeline.name, queue = pipeline.queue, "queue declared");
             }

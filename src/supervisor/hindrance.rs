@@ -18,6 +18,7 @@ pub(super) async fn passed(
     context: &Context,
     prepared: &Prepared,
     rabbitmq: &Rabbitmq,
+    consumer: usize,
 ) -> Result<(), Obstacle> {
     // What mapping refuses by now is a dead letter and keeps nobody from going on.
     let units: Vec<Unit> =
@@ -30,7 +31,7 @@ pub(super) async fn passed(
     }
     hindrance.deliveries.clear();
     if let Some(letter) = &hindrance.letter {
-        dead_lettered(letter, context, prepared, rabbitmq).await?;
+        dead_lettered(letter, context, prepared, rabbitmq, consumer).await?;
     }
     hindrance.letter = None;
     Ok(())
@@ -41,10 +42,11 @@ async fn dead_lettered(
     context: &Context,
     prepared: &Prepared,
     rabbitmq: &Rabbitmq,
+    consumer: usize,
 ) -> Result<(), Obstacle> {
     let done = match &context.config.dead_letter {
         DeadLetter::Queue { .. } => {
-            let mut letters = QueueLetters::new(rabbitmq, &context.config);
+            let mut letters = QueueLetters::new(rabbitmq, context, consumer);
             let published = letters.publish(std::slice::from_ref(letter)).await;
             letters.close().await;
             published.into_iter().next().unwrap_or(Ok(()))

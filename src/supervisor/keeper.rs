@@ -7,14 +7,14 @@ use tokio::sync::watch;
 
 use super::letter_box::QueueLetters;
 use super::pool::Pool;
-use super::{Obstacle, attach, hindrance};
+use super::{Obstacle, attach, hindrance, letters, pauses};
 use crate::catalogue::Table;
 use crate::checks::{self, Prepared};
 use crate::pipeline::{Consumer, Context, End, Hindrance, Storm};
 use crate::retry::Backoff;
 use crate::shutdown::{Phase, Shutdown, reached};
 use crate::sink::Opening;
-use crate::status::{Control, Pause, Pauses, PipelineStatus, Reason, Resume, State};
+use crate::status::{Control, Link, Pause, Pauses, Peer, PipelineStatus, Reason, Resume, State};
 
 /// Brings one consumer to life again and again.
 pub(super) struct Keeper {
@@ -31,6 +31,8 @@ pub(super) struct Keeper {
     obstacle_since: Option<Instant>,
     /// Why messages were given back: nothing is taken before it has passed.
     hindrance: Hindrance,
+    /// The connection that it reads on.
+    link: Link,
 }
 
 impl Keeper {
@@ -45,6 +47,7 @@ impl Keeper {
             table: None,
             obstacle_since: None,
             hindrance: Hindrance::default(),
+            link: Link::new(context.status.connections(Peer::Broker), index),
             shutdown,
             context,
             index,
@@ -112,6 +115,11 @@ impl Keeper {
             prepared = self.prepare() => prepared?,
             () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
         };
+        // The pollers see it a little later: nothing is to be taken until then.
+        self.context.status.pause_everywhere(prepared.pause.clone().map(pauses::everywhere));
+        if self.pauses.borrow().strongest().is_some() {
+            return Ok(End::PauseOrdered);
+        }
         if let Some(cause) = self.context.storm.active() {
             if self.table.as_ref().is_none_or(|table| *table == prepared.table) {
                 self.table = Some(prepared.table);
@@ -122,7 +130,7 @@ impl Keeper {
         }
         self.table = Some(prepared.table.clone());
         tokio::select! {
-            passed = hindrance::passed(&mut self.hindrance, &self.context, &prepared, &self.pool.rabbitmq) => passed?,
+            passed = hindrance::passed(&mut self.hindrance, &self.context, &prepared, &self.pool.rabbitmq, self.index) => passed?,
             () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
         }
         if self.pauses.borrow().strongest().is_some() {
@@ -135,11 +143,16 @@ impl Keeper {
             () = reached(&mut stopping, Phase::Drain) => return Ok(End::Stopped),
         };
         self.obstacle_since = None;
-        let letters = QueueLetters::new(&self.pool.rabbitmq, &self.context.config);
+        self.link.saw(1, true);
+        let letters = QueueLetters::new(&self.pool.rabbitmq, &self.context, self.index);
         let started = Instant::now();
         let consumer =
             Consumer::new(Arc::clone(&self.context), self.index, &prepared, source, letters, self.shutdown.clone());
-        let end = consumer.run().await;
+        let end = tokio::select! {
+            end = consumer.run() => end,
+            never = letters::watch(&connection, &self.context, self.index) => match never {},
+        };
+        self.link.saw(0, false);
         // The consumer has followed all orders so far. An old one must not end the next storm.
         self.orders.mark_unchanged();
         // A subscription that has held for a while starts the waits over.

@@ -1,8 +1,8 @@
-//! Keeps the ledger from growing without end.
+//! Keeps the ledger from growing without end, and an eye on its size.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::Deduplicate;
 use crate::error::Failure;
@@ -60,9 +60,6 @@ async fn drained(context: &Context) {
 async fn prune(context: &Context) -> Result<u64, Failure> {
     let (config, database) = (&context.config, &context.database_config);
     let waits = || context.status.unsettled_redelivered.load(Ordering::Relaxed) > 0;
-    if waits() {
-        return Ok(0);
-    }
     let mut session = context.database.connect().await?;
     let identity =
         LedgerIdentity { pipeline: config.name.clone(), queue: config.queue.clone(), table: config.table.clone() };
@@ -71,10 +68,12 @@ async fn prune(context: &Context) -> Result<u64, Failure> {
     while !waits() {
         let step = session.prune(&ledger, database.ledger_keep, STEP).await?;
         deleted += step;
+        context.status.ledger_pruned.inc_by(step);
         if step < u64::from(STEP) {
             break;
         }
     }
+    context.status.stock.saw_ledger(session.ledger_size(&ledger).await?, Instant::now());
     session.close().await;
     Ok(deleted)
 }

@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use super::{Answer, TOKEN, Worker, ask, samples};
+use super::metrics::samples;
+use super::{Answer, TOKEN, Worker, ask};
 
 #[tokio::test]
 async fn resume_reaches_a_paused_pipeline_only() {

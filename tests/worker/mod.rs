@@ -2,6 +2,7 @@
 
 mod ending;
 mod hold;
+mod metrics;
 mod pace;
 mod pause;
 pub mod scene;

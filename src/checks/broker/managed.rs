@@ -94,9 +94,15 @@ impl Look<'_> {
                 if facts.durable { "goes with its last consumer" } else { "doesn't outlive a restart of the broker" };
             self.gap("queue type", format!("{queue} {what}, with its messages"), "declare it durable", None);
         }
-        if facts.single_active && self.pipeline.consumers > 1 {
-            let text = "single active consumer: all but one of `consumers` only wait";
-            self.add(Finding::warning("queue type", text).todo("set consumers = 1"));
+        if facts.single_active && !self.pipeline.single_active_consumer {
+            let text = "single active consumer: its order is kept only by a pipeline that knows";
+            let finding = Finding::warning("queue type", text).todo("set consumers = 1, and say it in the pipeline");
+            self.add(finding.mend("single_active_consumer = true"));
+        }
+        if !facts.single_active && self.pipeline.single_active_consumer {
+            let text =
+                format!("{} has no single active consumer: processes share it, in no order", self.pipeline.queue);
+            self.add(Finding::wrong("queue type", text).todo("declare it with x-single-active-consumer = true"));
         }
         if facts.max_priority.is_some() && usize::from(self.pipeline.prefetch) > 2 * self.pipeline.batch.max_rows {
             let text = "a priority queue: priorities mean nothing among messages that are delivered already";

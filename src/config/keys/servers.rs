@@ -9,14 +9,24 @@ use super::{HOUR, Keys, MINUTE, SECOND, days, key, ms};
 pub(super) static WORKER: Keys = Keys {
     path: "worker",
     about: "The process.",
-    keys: &[key(
-        "shutdown_timeout",
-        Duration(ms(100), HOUR),
-        Is("\"25s\""),
-        "From SIGTERM or SIGINT to the end. What isn't settled by then goes back to the broker. Keep it below the \
-         orchestrator's own limit.",
-        "\"55s\"",
-    )],
+    keys: &[
+        key(
+            "shutdown_timeout",
+            Duration(ms(100), HOUR),
+            Is("\"25s\""),
+            "From SIGTERM or SIGINT to the end. What isn't settled by then goes back to the broker. Keep it below the \
+             orchestrator's own limit.",
+            "\"55s\"",
+        ),
+        key(
+            "pause_poll",
+            Duration(ms(100), HOUR),
+            Is("\"10s\""),
+            "How often each database is asked whether `rabbit-sink pause --all` holds, over a connection that is opened \
+             for it.",
+            "\"1m\"",
+        ),
+    ],
     exclusive: &[],
 };
 
@@ -239,8 +249,9 @@ pub(super) static DATABASE: Keys = Keys {
             "ledger_table",
             Table,
             Is("\"rabbit_sink_ledger\""),
-            "Where message IDs are kept, in this database. A second table, `NAME_pipelines`, stands beside it. Both \
-             are created where they are missing; `rabbit-sink init --ledger` prints their DDL.",
+            "Where message IDs are kept, in this database. `NAME_pipelines` stands beside it, and `NAME_pauses` for \
+             `rabbit-sink pause --all`. They are created where they are missing; `rabbit-sink init --ledger` prints \
+             their DDL.",
             "\"shop.rabbit_sink_ledger\"",
         ),
         key(
