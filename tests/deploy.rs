@@ -18,8 +18,12 @@ mod rendered;
 #[path = "deploy/workflows.rs"]
 mod workflows;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{LazyLock, Mutex};
+
+use rendered::Rendered;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -31,6 +35,11 @@ fn read(name: &str) -> String {
 
 /// The path of a tool that is pinned in tests/tools.sh, which builds it where it is missing.
 fn tool(name: &str) -> PathBuf {
+    static FOUND: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    FOUND.lock().unwrap().entry(name.to_owned()).or_insert_with(|| find_tool(name)).clone()
+}
+
+fn find_tool(name: &str) -> PathBuf {
     let output = Command::new(root().join("tests/tools.sh")).arg(name).output().unwrap();
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
@@ -47,17 +56,25 @@ fn helm(arguments: &[&str]) -> Output {
 
 const CHART: &str = "deploy/helm/rabbit-sink";
 
-/// The sets of values that are tried, by name, in order.
-fn sets() -> Vec<(String, PathBuf)> {
+/// A set of values that is tried.
+struct Set {
+    name: String,
+    path: PathBuf,
+    /// What comes of it.
+    rendered: Rendered,
+}
+
+/// All of them, in the order of their names. Rendered once for all tests.
+static SETS: LazyLock<Vec<Set>> = LazyLock::new(|| {
     let folder = root().join(CHART).join("ci");
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut sets: Vec<(String, PathBuf)> = paths
+    let mut sets: Vec<Set> = paths
         .filter_map(|path| {
             let name = path.file_name()?.to_str()?.strip_suffix("-values.yaml")?.to_owned();
-            Some((name, path))
+            Some(Set { name, rendered: Rendered::of(&path, &[]), path })
         })
         .collect();
-    sets.sort();
-    assert!(sets.len() >= 8, "{sets:?}");
+    sets.sort_by(|one, other| one.name.cmp(&other.name));
+    assert!(sets.len() >= 8, "only {} sets of values", sets.len());
     sets
-}
+});

@@ -20,6 +20,7 @@ mod monitoring;
 mod pause_all;
 mod places;
 mod random_values;
+mod restore;
 mod scaling;
 mod security;
 mod smoke;

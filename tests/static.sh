@@ -54,19 +54,20 @@ sed 's#^listen = "off"#listen = "127.0.0.1:'"$((20000 + RANDOM % 10000))"'"#; s#
 "$tool" create "sqlite://$root/data/orders.db?mode=rwc" deploy/quickstart.sql
 chmod 755 "$root"
 chown -R 65532:65532 "$root/data"
-# ours ARGUMENT…: the worker, where nothing else is
-ours() {
-    env -i RABBIT_SINK__RABBITMQ__URL="${1}" RABBIT_SINK_CONFIG=/etc/rabbit-sink/rabbit-sink.toml \
-        chroot --userspec=65532:65532 "$root" /rabbit-sink "${@:2}"
-}
+# The worker, where nothing else is. (No function: a signal is to reach it, not a shell around it.)
+chroot=$(command -v chroot || echo /usr/sbin/chroot)
+config=RABBIT_SINK_CONFIG=/etc/rabbit-sink/rabbit-sink.toml
+inside=("$chroot" --userspec=65532:65532 "$root" /rabbit-sink)
+ours=(env -i "$config" RABBIT_SINK__RABBITMQ__URL="$url" "${inside[@]}")
+without_broker=(env -i "$config" RABBIT_SINK__RABBITMQ__URL=amqp://localhost:1/ "${inside[@]}")
 
 say "what it says of itself, and of the config"
-ours "$url" --version
-ours "$url" check --offline
+"${ours[@]}" --version
+"${ours[@]}" check --offline
 
 say "orders into SQLite"
 published=$("$tool" publish "$url" rabbit-sink-quickstart.orders 2000 100)
-summary=$(ours "$url" run --until-empty --json 2>"$root/log")
+summary=$("${ours[@]}" run --until-empty --json 2>"$root/log")
 echo "$published"
 echo "$summary"
 rows=$("$tool" show "sqlite://$root/data/orders.db" | tail -n 1)
@@ -74,10 +75,10 @@ rows=$("$tool" show "sqlite://$root/data/orders.db" | tail -n 1)
 grep -q '"duplicates":100' <<<"$summary" || fail "the repeats are not counted"
 
 say "health, without a broker; and SIGTERM"
-ours amqp://localhost:1/ run 2>"$root/log" &
+"${without_broker[@]}" run 2>"$root/log" &
 worker=$!
 for _ in $(seq 300); do
-    if ours amqp://localhost:1/ health 2>/dev/null; then healthy=true; break; fi
+    if "${without_broker[@]}" health 2>/dev/null; then healthy=true; break; fi
     kill -0 "$worker" 2>/dev/null || { cat "$root/log"; fail "the worker has ended"; }
     sleep 0.1
 done
@@ -85,5 +86,5 @@ ${healthy:-false} || { cat "$root/log"; fail "it never was healthy"; }
 kill "$worker"
 wait "$worker" || fail "SIGTERM ended it with $?"
 worker=
-if ours "$url" health 2>/dev/null; then fail "healthy although nothing runs"; fi
+if "${ours[@]}" health 2>/dev/null; then fail "healthy although nothing runs"; fi
 echo "1 passed, 0 failed"

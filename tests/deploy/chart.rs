@@ -6,20 +6,23 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::rendered::{Rendered, with_files_in};
-use crate::{CHART, helm, read, sets};
+use crate::{CHART, SETS, Set, helm, read};
 
-fn set(name: &str) -> Rendered {
-    set_with(name, &[])
+fn named(name: &str) -> &'static Set {
+    SETS.iter().find(|set| set.name == name).unwrap_or_else(|| panic!("no values {name}"))
+}
+
+fn set(name: &str) -> &'static Rendered {
+    &named(name).rendered
 }
 
 fn set_with(name: &str, more: &[&str]) -> Rendered {
-    let (_, path) = sets().into_iter().find(|(known, _)| known == name).unwrap();
-    Rendered::of(&path, more)
+    Rendered::of(&named(name).path, more)
 }
 
 #[test]
 fn every_set_of_values_lints() {
-    for (name, path) in sets() {
+    for Set { name, path, .. } in SETS.iter() {
         let output = helm(&["lint", "--strict", "--values", path.to_str().unwrap(), CHART]);
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stdout));
     }
@@ -28,8 +31,7 @@ fn every_set_of_values_lints() {
 /// The program itself judges it, with what the pod gives it.
 #[test]
 fn every_rendered_config_is_one_that_check_takes() {
-    for (name, path) in sets() {
-        let rendered = Rendered::of(&path, &[]);
+    for Set { name, rendered, .. } in SETS.iter() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("rabbit-sink.toml");
         std::fs::write(&file, with_files_in(folder.path(), rendered.config_text())).unwrap();
@@ -46,8 +48,7 @@ fn every_rendered_config_is_one_that_check_takes() {
 
 #[test]
 fn what_the_config_reads_is_mounted() {
-    for (name, path) in sets() {
-        let rendered = Rendered::of(&path, &[]);
+    for Set { name, rendered, .. } in SETS.iter() {
         for container in rendered.pods().iter().map(|pod| &pod["containers"][0]) {
             let mounts = container["volumeMounts"].as_array().unwrap();
             let mounted =
@@ -64,8 +65,7 @@ fn what_the_config_reads_is_mounted() {
 
 #[test]
 fn probes_and_prometheus_reach_the_listener() {
-    for (name, path) in sets() {
-        let rendered = Rendered::of(&path, &[]);
+    for Set { name, rendered, .. } in SETS.iter() {
         let listen = rendered.config().admin.listen.unwrap();
         assert!(listen.ip().is_unspecified(), "{name}: the kubelet comes from outside the pod");
         let port = json!({"name": "admin", "containerPort": listen.port()});
@@ -83,8 +83,7 @@ fn probes_and_prometheus_reach_the_listener() {
 
 #[test]
 fn a_pod_that_stops_has_time_to_drain() {
-    for (name, path) in sets() {
-        let rendered = Rendered::of(&path, &[]);
+    for Set { name, rendered, .. } in SETS.iter() {
         let grace = rendered.pod()["terminationGracePeriodSeconds"].as_u64().unwrap();
         // The worker allows itself two seconds more before it gives up on a wedge.
         let timeout = rendered.config().worker.shutdown_timeout;
@@ -97,8 +96,8 @@ fn a_pod_that_stops_has_time_to_drain() {
 
 #[test]
 fn pods_have_no_rights() {
-    for (name, path) in sets() {
-        for pod in Rendered::of(&path, &[]).pods() {
+    for Set { name, rendered, .. } in SETS.iter() {
+        for pod in rendered.pods() {
             assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
             assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
             let container = &pod["containers"][0]["securityContext"];
@@ -118,13 +117,16 @@ fn each_set_brings_what_it_asks_for() {
         ("plain", &["Deployment", "PodDisruptionBudget"]),
         ("secret", &["Deployment", "PodDisruptionBudget"]),
         ("digest", &["Deployment", "PodDisruptionBudget"]),
-        ("network", &["Deployment", "NetworkPolicy", "PodDisruptionBudget", "ServiceMonitor"]),
+        (
+            "network",
+            &["ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "ServiceMonitor"],
+        ),
         ("hpa", &["Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget"]),
         ("keda", &["Deployment", "PodDisruptionBudget", "ScaledObject", "TriggerAuthentication"]),
         ("cronjob", &["CronJob", "NetworkPolicy"]),
         ("triggers", &["Deployment", "ScaledObject"]),
     ];
-    assert_eq!(cases.len(), sets().len());
+    assert_eq!(cases.len(), SETS.len());
     for (name, more) in cases {
         let mut expected = [&always[..], more].concat();
         if name == "triggers" {
@@ -171,9 +173,9 @@ fn another_config_is_another_pod_unless_the_worker_reloads() {
     };
     let other = "config=[pipelines.other]\nqueue=\"q\"\ntable=\"t\"\n";
     let (before, after) = (set("least"), set_with("least", &["--set", other]));
-    assert!(annotations(&before).is_string());
-    assert_ne!(annotations(&before), annotations(&after));
-    assert!(annotations(&set("digest")).is_null());
+    assert!(annotations(before).is_string());
+    assert_ne!(annotations(before), annotations(&after));
+    assert!(annotations(set("digest")).is_null());
 }
 
 #[test]
@@ -188,8 +190,8 @@ fn a_job_ends_by_itself_and_tries_again_only_what_may_pass() {
 
 #[test]
 fn containers_run_commands_of_the_program() {
-    for (name, path) in sets() {
-        for pod in Rendered::of(&path, &[]).pods() {
+    for Set { name, rendered, .. } in SETS.iter() {
+        for pod in rendered.pods() {
             let words = pod["containers"][0]["args"].as_array().unwrap();
             let output = Command::new(env!("CARGO_BIN_EXE_rabbit-sink"))
                 .args(words.iter().map(|word| word.as_str().unwrap()))
@@ -211,4 +213,19 @@ fn the_image_is_the_one_that_was_named() {
     assert!(image.starts_with("registry.example.com/rabbit-sink@sha256:"), "{image}");
     let chart = read("deploy/helm/rabbit-sink/Chart.yaml");
     assert!(chart.contains(&format!("\nappVersion: {version}\n")), "the chart's appVersion isn't the program's");
+}
+
+/// The chart's files are those of deploy/prometheus and deploy/grafana.
+#[test]
+fn alerts_and_dashboard_are_those_of_the_project() {
+    let rendered = set("network");
+    let rules = read("deploy/prometheus/rules.yml")
+        .replace("runbook_url: docs/", "runbook_url: https://docs.example.com/rabbit-sink/docs/");
+    assert_eq!(rendered.get("PrometheusRule")["spec"], Rendered::parse(&rules).0[0]);
+    let dashboard = rendered.0.iter().find_map(|object| object["data"]["rabbit-sink.json"].as_str()).unwrap();
+    assert_eq!(dashboard.trim_end(), read("deploy/grafana/rabbit-sink.json").trim_end());
+    for rule in rendered.get("PrometheusRule")["spec"]["groups"][0]["rules"].as_array().unwrap() {
+        let runbook = rule["annotations"]["runbook_url"].as_str().unwrap();
+        assert!(runbook.starts_with("https://docs.example.com/rabbit-sink/docs/runbooks.md#"), "{runbook}");
+    }
 }

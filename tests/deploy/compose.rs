@@ -85,3 +85,26 @@ fn the_worker_has_no_rights_and_time_to_drain() {
     assert!(listen.ip().is_unspecified(), "Prometheus comes from another container");
     assert!(read("deploy/compose/prometheus.yml").contains(&format!("[worker:{}]", listen.port())));
 }
+
+/// With the rules that it names.
+#[test]
+fn promtool_takes_prometheus_config() {
+    let folder = tempfile::tempdir().unwrap();
+    for (from, to) in
+        [("deploy/compose/prometheus.yml", "prometheus.yml"), ("deploy/prometheus/rules.yml", "rules.yml")]
+    {
+        std::fs::write(folder.path().join(to), read(from).replace("/etc/prometheus/", "")).unwrap();
+    }
+    let output =
+        Command::new("promtool").args(["check", "config", "prometheus.yml"]).current_dir(folder.path()).output();
+    let output = output.expect("promtool, which ./tests/install.sh installs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("1 rule files found"), "{said}");
+    let mounts = read(FILE);
+    for mount in ["prometheus.yml:/etc/prometheus/prometheus.yml:ro", "rules.yml:/etc/prometheus/rules.yml:ro"] {
+        assert!(mounts.contains(mount), "{mount}");
+    }
+    assert!(mounts.contains("./grafana:/var/lib/grafana/dashboards:ro"));
+    assert!(read("deploy/compose/grafana/dashboards.yml").contains("path: /var/lib/grafana/dashboards\n"));
+}

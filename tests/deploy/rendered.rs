@@ -39,7 +39,7 @@ impl Rendered {
 
     /// The text of the config file.
     pub fn config_text(&self) -> &str {
-        self.get("ConfigMap")["data"]["rabbit-sink.toml"].as_str().unwrap()
+        self.0.iter().find_map(|object| object["data"]["rabbit-sink.toml"].as_str()).unwrap()
     }
 
     /// The specs of all pods: the worker's, and the test's.
