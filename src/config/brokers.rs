@@ -7,7 +7,9 @@ use url::{Host, Url};
 use super::field::Field;
 use super::problems::nearest;
 use super::reader::Section;
-use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter, without_scheme};
+use super::secrets::{
+    ENCODED, Login, has_fragment, read_secret, read_tls, refuse_tls, scheme, unknown_parameter, without_scheme,
+};
 use super::{Broker, Secret};
 
 /// What is connected to where the config names no broker at all.
@@ -116,7 +118,12 @@ fn address(text: &str, login: &Login) -> Result<Url, Refusal> {
         }
         None => return Err((format!("{expected}; found {}", without_scheme(text)), None)),
     }
-    let mut url = Url::parse(text).map_err(|error| (format!("{expected}; found an address with {error}"), None))?;
+    let encoded = || Some(ENCODED.to_owned());
+    let mut url =
+        Url::parse(text).map_err(|error| (format!("{expected}; found an address with {error}"), encoded()))?;
+    if has_fragment(&url) {
+        return Err((format!("{expected}; found a `#` in it, which ends it"), encoded()));
+    }
     match url.host() {
         Some(Host::Domain(host)) if !host.is_empty() => {}
         // The library would connect to "localhost" instead, with our password.
@@ -179,6 +186,11 @@ fn management_url(section: &Section<'_>, login: &Login, first: Option<&Url>) -> 
         field.wrong("expected the address of RabbitMQ's HTTP API, as in http://HOST:15672", None);
         return None;
     };
+    if has_fragment(&url) {
+        let message = "expected the address of RabbitMQ's HTTP API; found a `#` in it, which ends it";
+        field.wrong(message, Some(ENCODED.to_owned()));
+        return None;
+    }
     if url.username().is_empty() {
         if let Some(first) = first {
             // Encoded already; these setters leave `%` alone.

@@ -6,7 +6,9 @@ use url::Url;
 
 use super::problems::nearest;
 use super::reader::Section;
-use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter, without_scheme};
+use super::secrets::{
+    ENCODED, Login, has_fragment, read_secret, read_tls, refuse_tls, scheme, unknown_parameter, without_scheme,
+};
 use super::{Database, DatabaseKind, Secret, names};
 
 /// What is written to where the config names no database at all.
@@ -149,7 +151,13 @@ fn checked(kind: DatabaseKind, text: &str, login: &Login) -> Result<String, Refu
             &[&MYSQL_PARAMETERS[..], &["statement-cache-capacity", "timezone", "time-zone"]].concat()
         }
     };
-    let mut url = Url::parse(text).map_err(|error| (format!("found an address with {error}"), None))?;
+    let encoded = || Some(ENCODED.to_owned());
+    let expected = "expected SCHEME://USER:PASSWORD@HOST:PORT/DATABASE";
+    let mut url =
+        Url::parse(text).map_err(|error| (format!("{expected}; found an address with {error}"), encoded()))?;
+    if has_fragment(&url) {
+        return Err((format!("{expected}; found a `#` in it, which ends it"), encoded()));
+    }
     if let Some(name) = unknown_parameter(&url, known) {
         let help = nearest(&name, known.iter().copied()).map(|near| format!("did you mean {near:?}?"));
         return Err((format!("the URL has a parameter that isn't known: {name:?}"), help));

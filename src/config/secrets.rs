@@ -158,6 +158,15 @@ pub(super) fn scheme(text: &str) -> Option<&str> {
     (scheme.len() <= 16 && scheme.chars().all(|c| c.is_ascii_alphabetic())).then_some(scheme)
 }
 
+/// What to do about an address that can't be read, or is read in a way that nobody means.
+pub(super) const ENCODED: &str = "in a user name or password, `#`, `/`, `?` and `@` are written %23, %2F, %3F and %40; or the \
+                                  password stands beside, as it is: password = …";
+
+/// A part that no address of ours has: a `#` in a password begins it, and what is behind is lost.
+pub(super) fn has_fragment(url: &Url) -> bool {
+    url.fragment().is_some()
+}
+
 /// What an address without such a part is, in words that give nothing of it away.
 pub(super) fn without_scheme(text: &str) -> &'static str {
     match text {
