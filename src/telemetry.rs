@@ -12,7 +12,7 @@ pub mod metrics;
 mod process;
 mod throttle;
 
-pub use process::{memory, memory_limit};
+pub use process::{machine_memory, memory, memory_limit};
 pub use throttle::{Passed, Throttle};
 
 /// The environment variable that sets the level where `--log-level` doesn't.

@@ -12,12 +12,14 @@ use super::exit::{self, CliError, Exit};
 use super::output::Out;
 use super::signals;
 use crate::admin::{self, Listener, Socket};
+use crate::checks::{self, Level};
 use crate::config::{Config, Secret};
 use crate::nearest::no_such_pipeline;
 use crate::shutdown::{Phase, Shutdown, reached};
 use crate::status::WorkerStatus;
 use crate::summary::Summary;
 use crate::supervisor::{self, RunOptions};
+use crate::telemetry;
 
 /// Beyond `shutdown_timeout`, which the supervisor keeps itself: only a wedge gets here.
 const OVERTIME: Duration = Duration::from_secs(2);
@@ -54,6 +56,10 @@ pub(super) fn execute(config: Config, args: Args, out: &mut Out) -> Result<Exit,
 }
 
 async fn work(config: Arc<Config>, options: RunOptions) -> Result<(Vec<Summary>, Exit), CliError> {
+    let memory = checks::memory(&config, telemetry::memory_limit(), telemetry::machine_memory());
+    if memory.level == Level::Warning {
+        tracing::warn!("{}", memory.sentence());
+    }
     let shutdown =
         signals::listen().map_err(|error| CliError::failed(format!("signals can't be listened for: {error}")))?;
     let status = WorkerStatus::of(&config);
