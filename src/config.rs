@@ -29,6 +29,7 @@ mod secrets;
 mod snippet;
 mod syntax;
 mod together;
+mod traces;
 mod tree;
 mod units;
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub worker: Worker,
     /// `[admin]`
     pub admin: Admin,
+    /// `[traces]`; `None`: there are none.
+    pub traces: Option<Traces>,
     /// `[rabbitmq]` as "default" and `[brokers.*]`.
     pub brokers: BTreeMap<String, Broker>,
     /// `[database]` as "default" and `[databases.*]`.
@@ -75,6 +78,21 @@ pub struct Admin {
     pub socket_is_given: bool,
     /// What orders over TCP must bring; `None`: none are taken there.
     pub token: Option<Secret>,
+}
+
+/// `[traces]`
+#[derive(Clone, Debug)]
+pub struct Traces {
+    /// Where a collector takes OTLP over HTTP, without `/v1/traces`.
+    pub endpoint: Secret,
+    /// Sent with each request.
+    pub headers: Vec<(String, Secret)>,
+    /// What backends show.
+    pub service_name: String,
+    /// Of batches whose messages carry no trace context.
+    pub share: f64,
+    /// For one request.
+    pub timeout: Duration,
 }
 
 /// Files of a TLS identity.
