@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicQosOptions,
 };
 use lapin::types::{FieldTable, ShortString};
 use tokio::time::Instant;
 
 use super::DeadLetterQueue;
-use super::connection::{Connection, QueueState};
+use super::connection::{Connection, QueueState, close_channel};
 use super::convert::{self, short};
+use super::depth;
 use super::failure::{ANSWER_TIMEOUT, answer, failed};
 use super::lock::Lock;
 use super::publisher::Publisher;
@@ -35,6 +36,11 @@ const FIRST: usize = 4;
 const IDLE: Duration = Duration::from_millis(100);
 
 const CLASS: ErrorClass = ErrorClass::SourceLost;
+/// The broker has ended our consumer.
+const CANCELLED: &str = "the broker has cancelled our consumer: the queue was deleted, or its node went away";
+/// It has messages, and our consumer gets none.
+const WITHHELD: &str =
+    "the broker has some and gives us none; another consumer may have the queue for itself (single active consumer)";
 
 /// A message that was taken and not settled yet.
 #[derive(Debug)]
@@ -78,6 +84,8 @@ pub struct Rotation {
     /// How many the next round takes.
     size: usize,
     rounds: u64,
+    /// Taken to find out whether there are any: the next round.
+    first: Option<Held>,
     /// Taken and not settled yet.
     unsettled: usize,
 }
@@ -103,6 +111,7 @@ impl Rotation {
             left: 0,
             size: FIRST,
             rounds: 0,
+            first: None,
             unsettled: 0,
         })
     }
@@ -114,8 +123,32 @@ impl Rotation {
     /// Class `source_lost`.
     pub async fn begin(&mut self) -> Result<u64, Failure> {
         self.mark = new_mark();
-        self.left = self.ready().await?;
+        let mut ready = depth::at_least(&self.channel, &self.name, CLASS).await?;
+        if ready == 0 && self.first.is_none() {
+            ready = self.get_first().await?;
+        }
+        self.left = ready + u64::from(self.first.is_some());
         Ok(self.left)
+    }
+
+    /// A quorum queue whose leader hangs, or is away, is said to be empty. A get is answered by the leader
+    /// itself, or not at all. What it takes belongs to the next round; returns how many are behind.
+    async fn get_first(&mut self) -> Result<u64, Failure> {
+        let doing = format!("getting a message of queue \"{}\"", self.queue);
+        let get = self.channel.basic_get(self.name.clone(), BasicGetOptions { no_ack: false });
+        match answer(CLASS, &doing, get).await {
+            Ok(None) => Ok(0),
+            Ok(Some(got)) => {
+                self.first = Some(held(got.delivery));
+                Ok(got.message_count.into())
+            }
+            // A queue with a single active consumer can't be asked so; its 0 has to do.
+            Err(failure) if failure.code == "405" => {
+                self.channel = self.connection.channel(CLASS).await?;
+                Ok(0)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The mark of this pass: the name of the set of those that it chooses or adds.
@@ -134,7 +167,10 @@ impl Rotation {
         if wanted == 0 {
             return Ok(Vec::new());
         }
-        let round = self.round(wanted).await?;
+        let round = match self.first.take() {
+            Some(first) => vec![first],
+            None => self.round(wanted).await?,
+        };
         self.adapt(&round);
         self.unsettled = round.len();
         // On a queue with priorities what was put back may come before what wasn't seen yet.
@@ -162,17 +198,14 @@ impl Rotation {
             match tokio::time::timeout(IDLE, consumer.next()).await {
                 Ok(Some(Ok(delivery))) => taken.push(held(delivery)),
                 Ok(Some(Err(error))) => return Err(failed(CLASS, &doing, &error)),
-                Ok(None) => break,
-                // Asked on the same channel: what was sent before the answer arrives before it.
-                Err(_) if self.ready().await? == 0 => break,
-                Err(_) if Instant::now() > patience => {
-                    let message = format!(
-                        "{doing}: the broker has some and gives us none; another consumer may have the queue for itself \
-                         (single active consumer)"
-                    );
-                    return Err(Failure::new(CLASS, "no_answer", message));
-                }
-                Err(_) => {}
+                Ok(None) => return Err(Failure::new(CLASS, "cancelled", format!("{doing}: {CANCELLED}"))),
+                Err(_) => match depth::beside_consumer(&self.channel, &self.name, CLASS).await? {
+                    // What is on its way to us comes before the consumer's end.
+                    Some(0) => break,
+                    _ if Instant::now() < patience => {}
+                    Some(_) => return Err(Failure::new(CLASS, "no_answer", format!("{doing}: {WITHHELD}"))),
+                    None => return Err(super::failure::silent(CLASS, &doing)),
+                },
             }
         }
         answer(CLASS, &doing, self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
@@ -186,13 +219,6 @@ impl Rotation {
             Ok(ended) => ended.map(|()| taken),
             Err(_) => Err(super::failure::silent(CLASS, &doing)),
         }
-    }
-
-    async fn ready(&self) -> Result<u64, Failure> {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let asked = self.channel.queue_declare(self.name.clone(), options, FieldTable::default());
-        let queue = answer(CLASS, &format!("looking at queue \"{}\"", self.queue), asked).await?;
-        Ok(queue.message_count().into())
     }
 
     fn adapt(&mut self, round: &[Held]) {
@@ -265,9 +291,11 @@ impl Rotation {
         self.publisher.publish(messages).await
     }
 
-    /// Gives the lock back.
+    /// Gives back what is still out, and then the lock.
     pub async fn end(self) {
+        close_channel(&self.channel, &self.queue).await;
         self.lock.give_back().await;
+        self.publisher.close().await;
     }
 }
 
