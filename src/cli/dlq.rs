@@ -132,10 +132,16 @@ impl Command {
 pub(super) async fn execute(config: &Config, command: Command, out: &mut Out) -> Result<Exit, CliError> {
     let pipeline = pipeline(config, command.pipeline())?;
     command.check()?;
-    let shutdown = super::signals::listen()
+    let mut shutdown = super::signals::listen()
         .map_err(|error| CliError::failed(format!("signals can't be listened for: {error}")))?;
     let mut aborted = shutdown.clone();
-    let mut store = Store::open(config, pipeline, command.name(), command.changes(), shutdown).await?;
+    let mut store = tokio::select! {
+        opened = Store::open(config, pipeline, command.name(), command.changes(), shutdown.clone()) => opened?,
+        () = reached(&mut shutdown, Phase::Drain) => {
+            complain("interrupted before anything was looked at");
+            return Ok(Exit::Failed);
+        }
+    };
     let run = run(config, pipeline, &command, &mut store, out);
     let ended = tokio::select! {
         ended = run => ended,

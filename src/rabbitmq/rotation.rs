@@ -16,7 +16,7 @@ use lapin::types::{FieldTable, ShortString};
 use tokio::time::Instant;
 
 use super::DeadLetterQueue;
-use super::connection::{Connection, QueueState, close_channel};
+use super::connection::{CLOSE_TIMEOUT, Connection, QueueState, close_channel};
 use super::convert::{self, short};
 use super::depth;
 use super::failure::{ANSWER_TIMEOUT, answer, failed};
@@ -28,8 +28,11 @@ use crate::message::Envelope;
 
 /// The most messages that are out of the queue at a time.
 pub const AT_ONCE: usize = 500;
-/// Bytes of bodies that are out of the queue at a time, as far as bodies are of like sizes.
-const BYTES_AT_ONCE: usize = 64 << 20;
+/// Bytes of bodies beyond which no more messages are asked for.
+const BYTES_AT_ONCE: usize = 32 << 20;
+/// The most messages that are asked for at a time. Their sizes are known only when they have come: so many
+/// large ones may follow upon small ones.
+const ASKED_AT_ONCE: usize = 50;
 /// The first round's messages: no size is known yet.
 const FIRST: usize = 4;
 /// How long nothing may arrive before the broker is asked whether the queue is empty.
@@ -83,7 +86,8 @@ pub struct Rotation {
     left: u64,
     /// How many the next round takes.
     size: usize,
-    rounds: u64,
+    /// Each has a tag of its own.
+    consumers: u64,
     /// Taken to find out whether there are any: the next round.
     first: Option<Held>,
     /// Taken and not settled yet.
@@ -110,7 +114,7 @@ impl Rotation {
             mark: String::new(),
             left: 0,
             size: FIRST,
-            rounds: 0,
+            consumers: 0,
             first: None,
             unsettled: 0,
         })
@@ -181,14 +185,31 @@ impl Rotation {
         Ok(fresh)
     }
 
+    /// Up to so many messages, fewer where they are large or the queue has no more.
+    async fn round(&mut self, wanted: usize) -> Result<Vec<Held>, Failure> {
+        let mut taken = Vec::with_capacity(wanted);
+        let mut bytes = 0;
+        while taken.len() < wanted && bytes < BYTES_AT_ONCE {
+            let asked = (wanted - taken.len()).min(ASKED_AT_ONCE);
+            let came = self.consume(asked).await?;
+            let all = came.len() < asked;
+            bytes += came.iter().map(|held| held.envelope.body.len()).sum::<usize>();
+            taken.extend(came);
+            if all {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
     /// A consumer whose prefetch is what is wanted, cancelled before the first ack: so it is never
     /// given a message too many, which would have to be returned.
-    async fn round(&mut self, wanted: usize) -> Result<Vec<Held>, Failure> {
+    async fn consume(&mut self, wanted: usize) -> Result<Vec<Held>, Failure> {
         let doing = format!("taking messages of queue \"{}\"", self.queue);
         let prefetch = u16::try_from(wanted).unwrap_or(u16::MAX);
         answer(CLASS, &doing, self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
-        self.rounds += 1;
-        let tag = short(&format!("rabbit-sink-dlq-{}", self.rounds), "the consumer's tag")?;
+        self.consumers += 1;
+        let tag = short(&format!("rabbit-sink-dlq-{}", self.consumers), "the consumer's tag")?;
         let options = BasicConsumeOptions::default();
         let consuming = self.channel.basic_consume(self.name.clone(), tag.clone(), options, FieldTable::default());
         let mut consumer = answer(CLASS, &doing, consuming).await?;
@@ -293,9 +314,15 @@ impl Rotation {
 
     /// Gives back what is still out, and then the lock.
     pub async fn end(self) {
-        close_channel(&self.channel, &self.queue).await;
-        self.lock.give_back().await;
-        self.publisher.close().await;
+        let goodbye = async {
+            close_channel(&self.channel, &self.queue).await;
+            self.lock.give_back().await;
+            self.publisher.close().await;
+        };
+        // A broker that has blocked us doesn't answer; the lock goes with the connection.
+        if tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await.is_err() {
+            tracing::debug!(queue = %self.queue, "the broker didn't answer our goodbye");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! How far a long pass has come: one line on a terminal, written over and over; nothing elsewhere.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// How often the line is written.
@@ -19,12 +19,19 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(label: &str, total: u64, visible: bool) -> Self {
+    pub(super) fn new(label: &str, total: u64) -> Self {
+        let visible = std::io::stderr().is_terminal();
         Progress { label: label.to_owned(), total, done: 0, begun: Instant::now(), shown: None, visible }
     }
 
+    /// So many more are done.
     pub(super) fn add(&mut self, count: usize) {
-        self.done += count as u64;
+        self.at(self.done + count as u64);
+    }
+
+    /// So many are done.
+    pub(super) fn at(&mut self, done: u64) {
+        self.done = done;
         let now = Instant::now();
         let due = match self.shown {
             None => now - self.begun >= SOON,

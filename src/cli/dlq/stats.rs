@@ -120,11 +120,19 @@ pub(super) async fn execute(
     filter.check()?;
     let limit = filter.limit.unwrap_or(u64::MAX);
     let mut groups: HashMap<String, Group> = HashMap::new();
-    let (mut seen, mut others, mut total, mut further) = (Distinct::default(), 0_u64, 0_u64, 0_u64);
+    let mut seen = Distinct::default();
+    let (mut others, mut own, mut total, mut further) = (0_u64, 0_u64, 0_u64, 0_u64);
     let ended = store
         .look("looking", |letter| {
-            others += u64::from(!owns(pipeline, &letter.info));
-            if total == limit || !filter.takes(pipeline, letter) || !seen.is_new(&letter.info.id) {
+            if !owns(pipeline, &letter.info) {
+                others += 1;
+                return;
+            }
+            if !seen.is_new(&letter.info.id) {
+                return;
+            }
+            own += 1;
+            if total == limit || !filter.matches(letter) {
                 return;
             }
             total += 1;
@@ -143,7 +151,7 @@ pub(super) async fn execute(
     if out.json {
         groups.iter().for_each(|group| out.object(group));
     } else {
-        print(pipeline, &groups, total, out);
+        print(pipeline, &groups, (total, own), out);
     }
     let mut notes = Vec::new();
     if seen.copies > 0 {
@@ -159,11 +167,13 @@ pub(super) async fn execute(
     Ok(super::looked(ended))
 }
 
-fn print(pipeline: &Pipeline, groups: &[Group], total: u64, out: &mut Out) {
+/// `total` letters of its `own` ones.
+fn print(pipeline: &Pipeline, groups: &[Group], (total, own): (u64, u64), out: &mut Out) {
     let s = |count: u64| if count == 1 { "" } else { "s" };
     let count = groups.len() as u64;
     let queue = escape(&pipeline.dead_letter.to_string());
-    out.line(&format!("{queue}: {total} dead letter{} of {}, {count} cause{}", s(total), pipeline.name, s(count)));
+    let of = if total == own { String::new() } else { format!(" of {own}") };
+    out.line(&format!("{queue}: {total}{of} dead letter{} of {}, {count} cause{}", s(own), pipeline.name, s(count)));
     for group in groups {
         out.line(&format!("\n{}", group.text()));
     }
