@@ -3,9 +3,11 @@
 mod breaks;
 mod edits;
 mod files;
+pub mod filters;
 mod foreign;
 mod looks;
 pub mod many;
 mod recording;
+mod rehearsals;
 mod replays;
 pub mod scene;

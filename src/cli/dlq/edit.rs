@@ -40,6 +40,7 @@ pub(super) async fn execute(
     config: &Config,
     pipeline: &Pipeline,
     args: &Args,
+    program: &str,
     out: &mut Out,
 ) -> Result<Exit, CliError> {
     let mut choice = Choice::new(&args.id)?;
@@ -101,7 +102,7 @@ pub(super) async fn execute(
     } else {
         let fate = if fate == "already_there" { "is there already" } else { "would be written now" };
         let tail = if args.yes { String::new() } else { format!(" and {fate}") };
-        out.line(&escape(&format!("{id} is edited{tail}: rabbit-sink dlq replay {} --id {id}", pipeline.name)));
+        out.line(&escape(&format!("{id} is edited{tail}: {program} dlq replay {} --id {id}", pipeline.name)));
     }
     Ok(super::looked(ended))
 }

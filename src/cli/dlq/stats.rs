@@ -49,11 +49,11 @@ fn as_text<S: serde::Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok,
 }
 
 impl Group {
-    fn new(letter: &Letter, pipeline: &str) -> Self {
+    fn new(letter: &Letter, pipeline: &str, program: &str) -> Self {
         let info = letter.info.clone();
         let group = fingerprint(&info);
         Group {
-            command: format!("rabbit-sink dlq replay {pipeline} --group {group} --dry-run"),
+            command: format!("{program} dlq replay {pipeline} --group {group} --dry-run"),
             group,
             class: info.class,
             code: info.code,
@@ -104,7 +104,7 @@ impl Group {
                 self.replays_max,
                 escape(&self.sample.chars().take(SHORT_ID).collect::<String>())
             ),
-            format!("    {}", self.command),
+            format!("    {}", escape(&self.command)),
         ]
         .join("\n")
     }
@@ -115,6 +115,7 @@ pub(super) async fn execute(
     store: &mut Store,
     pipeline: &Pipeline,
     filter: &FilterArgs,
+    program: &str,
     out: &mut Out,
 ) -> Result<Exit, CliError> {
     filter.check()?;
@@ -139,7 +140,7 @@ pub(super) async fn execute(
             let full = groups.len() >= MAX_GROUPS;
             match groups.entry(fingerprint(&letter.info)) {
                 std::collections::hash_map::Entry::Vacant(_) if full => further += 1,
-                entry => entry.or_insert_with(|| Group::new(letter, &pipeline.name)).add(letter),
+                entry => entry.or_insert_with(|| Group::new(letter, &pipeline.name, program)).add(letter),
             }
         })
         .await?;
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn a_group_tells_count_times_cause_and_what_to_do() {
         let mut letter = example();
-        let mut group = Group::new(&letter, "orders");
+        let mut group = Group::new(&letter, "orders", "rabbit-sink");
         group.add(&letter);
         letter.info.failed_at = Some("2025-11-20T01:02:03Z".to_owned());
         letter.info.attempts = Some(4);
