@@ -11,3 +11,4 @@ mod recording;
 mod rehearsals;
 mod replays;
 pub mod scene;
+mod terminal;

@@ -59,6 +59,9 @@ fn write(text: &str) {
 }
 
 fn line(label: &str, done: u64, total: u64, elapsed: Duration) -> String {
+    if done == 0 {
+        return format!("{label}: 0 of {total}");
+    }
     let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
     let left = total.saturating_sub(done) as f64 / rate.max(0.001);
     let left = left.round() as u64;
@@ -73,6 +76,6 @@ mod tests {
     fn rate_and_time_left_are_told() {
         let text = line("looking", 5_000, 65_000, Duration::from_secs(10));
         assert_eq!(text, "looking: 5000 of 65000, 500/s, 2:00 left");
-        assert!(line("looking", 0, 0, Duration::ZERO).contains("0 of 0"));
+        assert_eq!(line("looking", 0, 9, Duration::from_secs(1)), "looking: 0 of 9", "nobody knows yet");
     }
 }

@@ -74,8 +74,9 @@ pub(super) async fn confirmed(yes: bool, question: &str, mut shutdown: Shutdown)
     let question = super::super::escape::escape_lines(question);
     // The broker's heartbeats go on meanwhile.
     let asked = tokio::task::spawn_blocking(move || {
-        let mut stderr = std::io::stderr().lock();
-        drop(write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()));
+        // Locked for the question only: whoever waits for the answer may have to say something, too.
+        let asked = write!(std::io::stderr(), "{question} [y/N] ").and_then(|()| std::io::stderr().flush());
+        drop(asked);
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
     });
