@@ -1,8 +1,8 @@
 //! Every `dlq` command on a table, as on a queue.
 
-use super::scene::{LETTERS, NO_STORM, contents, letters, mend, scene};
+use super::scene::{LETTERS, contents, letters, mend, scene};
 use crate::dlq::filters;
-use crate::dlq::scene::{Bad, Scene, assert_counts, ids, text};
+use crate::dlq::scene::{Bad, NO_STORM, Scene, assert_counts, ids, text};
 use crate::main_job::orders;
 use crate::support::broker::Message;
 use crate::support::database::Server;
