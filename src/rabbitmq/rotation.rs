@@ -32,7 +32,7 @@ pub const AT_ONCE: usize = 500;
 const BYTES_AT_ONCE: usize = 32 << 20;
 /// The most messages that are asked for at a time. Their sizes are known only when they have come: so many
 /// large ones may follow upon small ones.
-const ASKED_AT_ONCE: usize = 50;
+const ASKED_AT_ONCE: usize = 100;
 /// The first round's messages: no size is known yet.
 const FIRST: usize = 4;
 /// How long nothing may arrive before the broker is asked whether the queue is empty.
@@ -207,7 +207,9 @@ impl Rotation {
     async fn consume(&mut self, wanted: usize) -> Result<Vec<Held>, Failure> {
         let doing = format!("taking messages of queue \"{}\"", self.queue);
         let prefetch = u16::try_from(wanted).unwrap_or(u16::MAX);
-        answer(CLASS, &doing, self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+        if self.channel.status().qos().prefetch_count != Some(prefetch) {
+            answer(CLASS, &doing, self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+        }
         self.consumers += 1;
         let tag = short(&format!("rabbit-sink-dlq-{}", self.consumers), "the consumer's tag")?;
         let options = BasicConsumeOptions::default();
