@@ -45,6 +45,10 @@ pub struct Batch {
     pub units: Vec<Unit>,
     /// To be dead-lettered.
     pub refused: Vec<(Delivery, Failure)>,
+    /// Of all their bodies.
+    pub bytes: usize,
+    /// Arrival of the first of them.
+    pub oldest: Option<Instant>,
 }
 
 /// Collects. While one batch is being written the next one grows here; without load it is taken
@@ -97,7 +101,8 @@ impl Batcher {
         if !(due || now_or_never || self.is_full()) {
             return None;
         }
-        let mut batch = Batch::default();
+        let mut batch =
+            Batch { oldest: self.waiting.front().map(|first| first.delivery().arrived), ..Batch::default() };
         let mut bytes = 0;
         while let Some(next) = self.waiting.front() {
             let size = next.delivery().envelope.body.len();
@@ -118,6 +123,7 @@ impl Batcher {
             }
         }
         self.bytes -= bytes;
+        batch.bytes = bytes;
         Some(batch)
     }
 }

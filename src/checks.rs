@@ -15,12 +15,12 @@ use crate::config::{self, Config};
 use crate::error::{ErrorClass, Failure};
 use crate::guarantee::{self, Assessment, Gap};
 use crate::mapping::Plan;
-use crate::sink::{self, Database, Opening};
+use crate::sink::{self, Database, Opening, StoredPause};
 
 pub use broker::look_at_queues;
 pub use database::{Purpose, Side};
 pub use finding::{Finding, Level};
-pub use memory::{memory, memory_limit};
+pub use memory::memory;
 
 /// A pipeline whose database side is in order.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Prepared {
     pub weaknesses: Vec<String>,
     /// The ledger has been emptied behind a marker that says it was used.
     pub ledger_emptied: bool,
+    /// Every replica has been ordered to pause this pipeline.
+    pub pause: Option<StoredPause>,
     /// What works and somebody should know, a sentence each.
     pub warnings: Vec<String>,
 }
@@ -60,6 +62,7 @@ pub async fn prepare(
             table,
             weaknesses: side.weaknesses,
             ledger_emptied: side.ledger_emptied,
+            pause: side.pause,
             warnings,
         }),
         // Whatever has no plan has a finding that says why.
@@ -134,7 +137,7 @@ pub struct Report {
 /// asked.
 pub async fn pipeline(config: &Config, pipeline: &config::Pipeline, offline: bool) -> Report {
     let mut findings = Vec::new();
-    let (mut weaknesses, mut gaps) = (Vec::new(), Vec::new());
+    let (mut weaknesses, mut gaps, mut known) = (Vec::new(), Vec::new(), false);
     let broker = config.brokers.get(&pipeline.broker);
     let database = config.databases.get(&pipeline.database);
     if offline {
@@ -146,11 +149,10 @@ pub async fn pipeline(config: &Config, pipeline: &config::Pipeline, offline: boo
         findings.extend(on_database.findings);
         weaknesses = on_database.weaknesses;
         findings.extend(on_broker.findings);
-        gaps = on_broker.gaps;
+        (gaps, known) = (on_broker.gaps, on_broker.known);
     }
-    let assumed = broker.is_none_or(|broker| broker.management_url.is_none()) || offline;
     let guarantee = match database {
-        Some(database) => guarantee::assess(pipeline, database, &weaknesses, gaps, assumed),
+        Some(database) => guarantee::assess(pipeline, database, &weaknesses, gaps, !known),
         None => Assessment::default(),
     };
     findings.extend(demanded(pipeline, &guarantee.gaps));

@@ -18,12 +18,14 @@ mod client;
 mod completions;
 mod dlq;
 pub mod escape;
+mod everywhere;
 pub mod exit;
 mod explain;
 mod health;
 mod init;
 mod man;
 mod output;
+mod pause;
 mod resume;
 mod run;
 mod schema;
@@ -45,10 +47,11 @@ use output::Out;
     arg_required_else_help = true
 )]
 #[command(after_help = "First steps:
-  rabbit-sink init --table orders --from-queue orders --database URL --rabbitmq URL > rabbit-sink.toml
+  rabbit-sink init --table orders --from-queue orders \\
+      --database URL --rabbitmq URL > rabbit-sink.toml
   export RABBIT_SINK_CONFIG=rabbit-sink.toml
-  rabbit-sink check                              is everything as it must be?
-  rabbit-sink explain orders --from-queue        what would the next message become?
+  rabbit-sink check                          is everything as it must be?
+  rabbit-sink explain orders --from-queue    what would the next message become?
   rabbit-sink run
 
 Exit codes: 0 done, 1 failed, 2 config or usage, 3 broker or database not reachable, \
@@ -103,6 +106,8 @@ enum Command {
     Test(test::Args),
     /// What the running worker does, and what it has done so far
     Status,
+    /// Let a pipeline read nothing more until it is resumed
+    Pause(pause::Args),
     /// Let a paused pipeline go on
     Resume(resume::Args),
     /// Exit with 0 if the running worker is alive, else with 1: for container health checks
@@ -147,7 +152,8 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-/// Adds the nearest command to one that isn't known: the parser's own measure misses swapped letters.
+/// Names the nearest command where one isn't known: the parser's own measure misses swapped letters, and finds what
+/// nobody meant.
 fn suggest(mut error: clap::Error, typed: impl Iterator<Item = String>) -> clap::Error {
     let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand) else { return error };
     let wrong = wrong.clone();
@@ -156,7 +162,7 @@ fn suggest(mut error: clap::Error, typed: impl Iterator<Item = String>) -> clap:
         command = command.find_subcommand(word).unwrap_or(command);
     }
     let near = nearest(&wrong, command.get_subcommands().map(clap::Command::get_name));
-    if let (Some(near), None) = (near, error.get(ContextKind::SuggestedSubcommand)) {
+    if let Some(near) = near {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![near.to_owned()]));
     }
     error
@@ -183,6 +189,7 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
         Command::Explain(args) => one_task(explain::execute(&config()?, &args, out)),
         Command::Test(args) => test::execute(&config()?, &args, out),
         Command::Status => one_task(status::execute(&config()?, out)),
+        Command::Pause(args) => one_task(pause::execute(&config()?, &args, out)),
         Command::Resume(args) => one_task(resume::execute(&config()?, &args, out)),
         Command::Health => one_task(health::execute(&config()?, out)),
         Command::Dlq(command) => one_task(dlq::execute(&config()?, *command, &typed(&cli.global.config), out)),

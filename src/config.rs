@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use crate::catalogue::TableName;
 
+mod admin;
 mod brokers;
 mod checks;
 mod columns;
 mod databases;
 mod environment;
 mod field;
+mod host;
 pub mod keys;
 mod load;
 mod names;
@@ -25,10 +27,13 @@ mod reader;
 mod schema;
 mod secrets;
 mod snippet;
+mod syntax;
 mod together;
 mod tree;
 mod units;
 
+pub use admin::AdminSocket;
+pub(crate) use host::is_loopback;
 pub use load::{load, load_str, process_environment};
 pub use problems::{ConfigErrors, ConfigProblem};
 pub use schema::schema;
@@ -55,6 +60,8 @@ pub struct Config {
 pub struct Worker {
     /// From the first signal to the end; what isn't done by then goes back to the broker.
     pub shutdown_timeout: Duration,
+    /// Between two looks whether every replica is to pause.
+    pub pause_poll: Duration,
 }
 
 /// `[admin]`
@@ -62,12 +69,18 @@ pub struct Worker {
 pub struct Admin {
     /// Where `/livez` and the others listen; `None`: off.
     pub listen: Option<std::net::SocketAddr>,
+    /// Where orders need no token; `None`: nowhere.
+    pub socket: Option<AdminSocket>,
+    /// The config names it (or "off"): a worker that can't have it doesn't start.
+    pub socket_is_given: bool,
+    /// What orders over TCP must bring; `None`: none are taken there.
+    pub token: Option<Secret>,
 }
 
 /// Files of a TLS identity.
 #[derive(Clone, Debug, Default)]
 pub struct TlsFiles {
-    /// PEM certificates to trust instead of the system's.
+    /// PEM certificates to trust: instead of the system's for a broker, beside them for a database.
     pub ca_file: Option<PathBuf>,
     /// PEM chain of our own certificate.
     pub cert_file: Option<PathBuf>,
@@ -307,6 +320,9 @@ pub struct Pipeline {
     pub table: TableName,
     /// Consumers on the queue, each with a writer.
     pub consumers: u16,
+    /// The queue lets one consumer at a time have its messages: a turn is kept until it is given up, and nothing is
+    /// in hand then.
+    pub single_active_consumer: bool,
     /// Unacked messages per consumer, at least 1. At least 2 × `batch.max_rows`, unless the rate limit allows
     /// fewer: then rate × `retry.hold` / 2, so that no message waits until it must be given back.
     pub prefetch: u16,

@@ -68,6 +68,8 @@ impl<'a> Record<'a> {
     }
 }
 
+const NOT_JSON: &str = "the body is not JSON";
+
 /// Decodes a JSON body.
 ///
 /// # Errors
@@ -89,18 +91,27 @@ pub fn json<'a>(body: &'a [u8], fields: &Fields, max_depth: usize) -> Result<Rec
         ));
     }
     let mut record = Record { slots: vec![None; fields.slots], unknown: Vec::new() };
-    let mut found = Found { record: &mut record, keep_unknown: fields.keep_unknown, problem: None };
+    if !text.trim_ascii_start().starts_with(['{', '[']) {
+        // Told here: the walk would take a number that is no machine's for an object without fields.
+        let raw: &RawValue =
+            serde_json::from_str(text).map_err(|error| refuse("not_json", NOT_JSON).detail(error.to_string()))?;
+        return match fields.root.slot.filter(|_| fields.root.children.is_empty()) {
+            Some(slot) => {
+                record.slots[slot] = Some(raw.get());
+                Ok(record)
+            }
+            None => Err(refuse("not_object", "the body is JSON, but not an object or array")),
+        };
+    }
+    let mut found = Found { record: &mut record, keep_unknown: fields.keep_unknown, duplicate: false };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let outcome = Walk { node: &fields.root, top: true, found: &mut found }
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end());
-    match (outcome, found.problem) {
+    match (outcome, found.duplicate) {
         (Ok(()), _) => Ok(record),
-        (Err(_), Some(Problem::DuplicateKey)) => {
-            Err(refuse("duplicate_key", "a field that a column reads stands in the body twice"))
-        }
-        (Err(_), Some(Problem::NotObject)) => Err(refuse("not_object", "the body is JSON, but not an object or array")),
-        (Err(error), None) => Err(refuse("not_json", "the body is not JSON").detail(error.to_string())),
+        (Err(_), true) => Err(refuse("duplicate_key", "a field that a column reads stands in the body twice")),
+        (Err(error), false) => Err(refuse("not_json", NOT_JSON).detail(error.to_string())),
     }
 }
 
@@ -129,16 +140,12 @@ fn deeper_than(text: &[u8], max_depth: usize) -> bool {
     false
 }
 
-enum Problem {
-    DuplicateKey,
-    NotObject,
-}
-
 /// What one walk collects.
 struct Found<'a, 'de> {
     record: &'a mut Record<'de>,
     keep_unknown: bool,
-    problem: Option<Problem>,
+    /// A field that is asked for stood there twice.
+    duplicate: bool,
 }
 
 struct Walk<'n, 'f, 'a, 'de> {
@@ -205,7 +212,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_, 'de> {
         while let Some(named) = map.next_key_seed(Key(self.node, keep))? {
             match named {
                 Named::Child(at) if seen[at] => {
-                    self.found.problem = Some(Problem::DuplicateKey);
+                    self.found.duplicate = true;
                     return Err(M::Error::custom("duplicate key"));
                 }
                 Named::Child(at) => {
@@ -244,39 +251,30 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_, 'de> {
         }
     }
 
+    // A scalar on the way has no fields: they are absent.
+
     fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
-        self.scalar()
+        Ok(())
     }
 
     fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
-        self.scalar()
+        Ok(())
     }
 
     fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<(), E> {
-        self.scalar()
+        Ok(())
     }
 
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
-        self.scalar()
+        Ok(())
     }
 
     fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
-        self.scalar()
+        Ok(())
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
-        self.scalar()
-    }
-}
-
-impl Walk<'_, '_, '_, '_> {
-    /// A scalar has no fields: below the top they are absent, at the top nothing fits.
-    fn scalar<E: serde::de::Error>(self) -> Result<(), E> {
-        if !self.top || (self.node.slot.is_some() && self.node.children.is_empty()) {
-            return Ok(());
-        }
-        self.found.problem = Some(Problem::NotObject);
-        Err(E::custom("not an object"))
+        Ok(())
     }
 }
 
@@ -336,6 +334,10 @@ mod tests {
             ("17", "not_object"),
             ("\"text\"", "not_object"),
             ("null", "not_object"),
+            ("1.5", "not_object"),
+            ("-1e400", "not_object"),
+            ("123456789012345678901", "not_object"),
+            ("1.", "not_json"),
             ("{\"a\":1,\"a\":2}", "duplicate_key"),
             ("[[[[[[[[[1]]]]]]]]]", "too_deep"),
         ] {

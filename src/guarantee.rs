@@ -29,8 +29,8 @@ pub struct Assessment {
 /// What the broker isn't asked about without its management API.
 pub const ASSUMED: &str = "the queue is durable, and drops nothing by a delivery limit, a length or a time to live";
 
-/// The guarantee of a pipeline on this server, in one line. `assumed`: the broker can't be asked
-/// about the queue.
+/// The guarantee of a pipeline on this server, in one line. `weaknesses`: what speaks against it;
+/// `assumed`: the broker has told nothing of what the queue itself may drop.
 pub fn of(pipeline: &Pipeline, database: &Database, weaknesses: &[String], assumed: bool) -> String {
     let mut line = match &pipeline.deduplicate {
         Deduplicate::Ledger => format!(
@@ -80,10 +80,7 @@ pub fn assess(
             remedy: "set deduplicate = \"ledger\"".to_owned(),
         });
     }
-    gaps.extend(weaknesses.iter().map(|weakness| Gap {
-        what: weakness.clone(),
-        remedy: format!("change {} on the server", weakness.split(':').next().unwrap_or(weakness)),
-    }));
+    gaps.extend(weaknesses.iter().map(|weakness| Gap { what: weakness.clone(), remedy: strengthened(weakness).0 }));
     gaps.extend(on_queue);
     let mut stronger: Vec<String> = gaps.iter().map(|gap| gap.remedy.clone()).collect();
     stronger.extend(remedies(pipeline));
@@ -102,6 +99,24 @@ pub fn assess(
         assumed: assumed.then(|| ASSUMED.to_owned()).into_iter().collect(),
         stronger,
     }
+}
+
+/// What takes a weakness away, and the SQL that does it; `LOGIN` stands for ours.
+pub fn strengthened(weakness: &str) -> (String, Option<&'static str>) {
+    let (setting, sql) = match weakness.split(' ').next().unwrap_or_default() {
+        "fsync" => ("fsync = on", "ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf();"),
+        "full_page_writes" => {
+            ("full_page_writes = on", "ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf();")
+        }
+        "synchronous_commit" => ("synchronous_commit = on", "ALTER ROLE LOGIN SET synchronous_commit = on;"),
+        "innodb_flush_log_at_trx_commit" => {
+            ("innodb_flush_log_at_trx_commit = 1", "SET GLOBAL innodb_flush_log_at_trx_commit = 1;")
+        }
+        "sync_binlog" => ("sync_binlog = 1", "SET GLOBAL sync_binlog = 1;"),
+        // SQLite's are ours, unless somebody says otherwise.
+        pragma => return (format!("take PRAGMA {pragma} out of on_connect"), None),
+    };
+    (format!("set {setting} on the server (and in its config file, so that it stays)"), Some(sql))
 }
 
 /// What a config does without.

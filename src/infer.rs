@@ -2,9 +2,11 @@
 
 use jiff::civil;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::config::{DatabaseKind, Place};
 use crate::message::Envelope;
+use crate::value::Entries;
 
 /// Levels of nested objects that become columns of their own; deeper ones stay JSON.
 const DEPTH: usize = 3;
@@ -29,6 +31,8 @@ pub enum Guess {
     Uuid,
     /// Days.
     Date,
+    /// Times of day.
+    Time,
     /// Dates and times with a zone.
     Zoned,
     /// Dates and times without one.
@@ -92,13 +96,16 @@ impl Field {
 pub fn fields(samples: &[Envelope]) -> Result<Vec<Field>, String> {
     let mut fields: Vec<Field> = Vec::new();
     for (nth, sample) in samples.iter().enumerate() {
-        let body: Value = serde_json::from_slice(&sample.body)
+        let body: &RawValue = serde_json::from_slice(&sample.body)
             .map_err(|error| format!("sample {}: the body is not JSON: {error}", nth + 1))?;
-        let Value::Object(body) = body else {
+        let Ok(body) = serde_json::from_str::<Entries<'_>>(body.get()) else {
             return Err(format!("sample {}: the body is JSON, but no object, so that it has no fields", nth + 1));
         };
         let mut path = Vec::new();
-        body.into_iter().for_each(|(name, value)| collect(&mut fields, &mut path, name, &value));
+        for (name, value) in last_of_each(body) {
+            collect(&mut fields, &mut path, name, value)
+                .map_err(|error| format!("sample {}: the body is not JSON: {error}", nth + 1))?;
+        }
     }
     // An object in one sample and something else in another is JSON as a whole.
     let whole: Vec<Vec<String>> = fields.iter().map(|field| field.path.clone()).collect();
@@ -106,25 +113,68 @@ pub fn fields(samples: &[Envelope]) -> Result<Vec<Field>, String> {
     Ok(fields)
 }
 
-fn collect(fields: &mut Vec<Field>, path: &mut Vec<String>, name: String, value: &Value) {
-    path.push(name);
-    match value {
-        Value::Object(inner) if !inner.is_empty() && path.len() < DEPTH => {
-            inner.iter().for_each(|(name, value)| collect(fields, path, name.clone(), value));
+/// Where the objects stand whose own fields these are, the outer ones first.
+pub fn objects(fields: &[Field]) -> Vec<Vec<String>> {
+    let mut objects: Vec<Vec<String>> = Vec::new();
+    for field in fields {
+        for depth in 1..field.path.len() {
+            let object = field.path[..depth].to_vec();
+            if !objects.contains(&object) {
+                objects.push(object);
+            }
         }
-        value => {
+    }
+    objects
+}
+
+/// A column's name for each field, none of them twice.
+pub fn columns(fields: &[Field]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for field in fields {
+        let name = field.column();
+        let numbered = (2..).map(|nth| format!("{name}_{nth}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name));
+        names.push(free.unwrap_or(name));
+    }
+    names
+}
+
+/// Of a key that stands several times, the last one is meant by most.
+fn last_of_each(entries: Entries<'_>) -> Vec<(String, &RawValue)> {
+    let mut kept: Vec<(String, &RawValue)> = Vec::new();
+    for (name, value) in entries.0 {
+        match kept.iter_mut().find(|(other, _)| *other == name) {
+            Some(earlier) => earlier.1 = value,
+            None => kept.push((name, value)),
+        }
+    }
+    kept
+}
+
+fn collect(fields: &mut Vec<Field>, path: &mut Vec<String>, name: String, raw: &RawValue) -> serde_json::Result<()> {
+    path.push(name);
+    let inner = serde_json::from_str::<Entries<'_>>(raw.get()).ok().filter(|inner| !inner.0.is_empty());
+    match inner.filter(|_| path.len() < DEPTH) {
+        Some(inner) => {
+            for (name, value) in last_of_each(inner) {
+                collect(fields, path, name, value)?;
+            }
+        }
+        None => {
+            let value: Value = serde_json::from_str(raw.get())?;
             let at = fields.iter().position(|field| field.path == *path).unwrap_or_else(|| {
                 let field = Field { path: path.clone(), guess: Guess::Nothing, values: Vec::new(), seen: 0 };
                 fields.push(field);
                 fields.len() - 1
             });
             let field = &mut fields[at];
-            field.guess = together(&field.guess, &guess(value));
-            field.values.push(value.to_string());
+            field.guess = together(&field.guess, &guess(&value));
+            field.values.push(raw.get().to_owned());
             field.seen += usize::from(!value.is_null());
         }
     }
     path.pop();
+    Ok(())
 }
 
 fn guess(value: &Value) -> Guess {
@@ -159,6 +209,8 @@ fn text_guess(text: &str) -> Guess {
         Guess::Uuid
     } else if text.len() == 10 && text.parse::<civil::Date>().is_ok() {
         Guess::Date
+    } else if text.len() >= 8 && text.as_bytes()[2] == b':' && text.parse::<civil::Time>().is_ok() {
+        Guess::Time
     } else if text.len() >= 16 && text.parse::<jiff::Timestamp>().is_ok() {
         Guess::Zoned
     } else if text.len() >= 16 && text.parse::<civil::DateTime>().is_ok() {
@@ -170,13 +222,14 @@ fn text_guess(text: &str) -> Guess {
 
 /// What holds both.
 fn together(one: &Guess, other: &Guess) -> Guess {
-    use Guess::{Date, Decimal, Float, Int, Json, Local, Nothing, Text, Uuid, Zoned};
+    use Guess::{Date, Decimal, Float, Int, Json, Local, Nothing, Text, Time, Uuid, Zoned};
     /// Digits of the largest whole number of 64 bits.
     const INT: usize = 19;
     let length = |guess: &Guess| match guess {
         Text(length) => Some(*length),
         Uuid => Some(36),
         Date => Some(10),
+        Time => Some(15),
         Zoned | Local => Some(35),
         _ => None,
     };
@@ -213,6 +266,10 @@ pub fn sql_type(guess: &Guess, database: DatabaseKind, key: bool) -> String {
         (Guess::Uuid, Mysql) => "char(36)",
         (Guess::Uuid, Sqlite) => "UUID",
         (Guess::Date, _) => "date",
+        (Guess::Time, Mysql) => "time(6)",
+        // SQLite has no such type; a text it takes as it is.
+        (Guess::Time, Sqlite) => "TEXT",
+        (Guess::Time, Postgres) => "time",
         (Guess::Zoned, Postgres) => "timestamptz",
         // MySQL's TIMESTAMP ends in 2038; a DATETIME keeps such times in UTC.
         (Guess::Zoned | Guess::Local, Mysql) => "datetime(6)",
@@ -271,6 +328,9 @@ mod tests {
             (&["\"123e4567-e89b-12d3-a456-426614174000\""], Guess::Uuid),
             (&["\"2026-01-31\""], Guess::Date),
             (&["\"2026-01-31\"", "\"soon\""], Guess::Text(10)),
+            (&["\"08:30:00\"", "\"23:59:59.5\""], Guess::Time),
+            (&["\"08:30\""], Guess::Text(5)),
+            (&["\"08:30:00\"", "\"2026-01-31\""], Guess::Text(15)),
             (&["\"2026-01-31T01:02:03Z\"", "\"2026-01-31T01:02:03.5+02:00\""], Guess::Zoned),
             (&["\"2026-01-31 01:02:03\""], Guess::Local),
             (&["\"a\"", "\"abc\""], Guess::Text(3)),
@@ -287,10 +347,14 @@ mod tests {
     #[test]
     fn objects_become_columns_unless_they_are_something_else_elsewhere() {
         let paths = |bodies: &[&str]| of(bodies).iter().map(Field::column).collect::<Vec<_>>();
-        assert_eq!(paths(&["{\"customerId\": 1, \"address\": {\"zipCode\": 1}}"]), ["address_zip_code", "customer_id"]);
+        assert_eq!(paths(&["{\"customerId\": 1, \"address\": {\"zipCode\": 1}}"]), ["customer_id", "address_zip_code"]);
         assert_eq!(paths(&["{\"a\": {\"b\": 1}}", "{\"a\": 1}"]), ["a"]);
         assert_eq!(paths(&["{\"2x\": 1}"]), ["f_2x"]);
         assert!(fields(&[Envelope::default()]).is_err());
+        let nested = of(&["{\"a\": {\"b\": {\"c\": {\"d\": 1}}}, \"a_b\": 2, \"a\": {\"b\": 3}}"]);
+        assert_eq!(nested.iter().map(|field| field.values[0].as_str()).collect::<Vec<_>>(), ["3", "2"], "the last one");
+        assert_eq!(objects(&nested), [["a"]]);
+        assert_eq!(columns(&nested), ["a_b", "a_b_2"]);
     }
 
     #[test]

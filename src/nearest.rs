@@ -10,6 +10,22 @@ pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>)
         .map(|(_, name)| name)
 }
 
+/// ` (there is: a, shop.b)`: tables, with their schema or without, that may have been meant; nothing where none is near.
+pub(crate) fn there_is(found: &str, tables: &[String]) -> String {
+    /// More would hide the one that was meant.
+    const SHOWN: usize = 3;
+    let name = |table: &str| table.rsplit('.').next().unwrap_or(table).to_lowercase();
+    let found = name(found);
+    let mut near: Vec<(usize, &str)> = tables
+        .iter()
+        .map(|table| (strsim::damerau_levenshtein(&found, &name(table)), table.as_str()))
+        .filter(|(distance, table)| *distance <= 1 + name(table).chars().count() / 4)
+        .collect();
+    near.sort_unstable();
+    let near: Vec<&str> = near.into_iter().take(SHOWN).map(|(_, table)| table).collect();
+    if near.is_empty() { String::new() } else { format!(" (there is: {})", near.join(", ")) }
+}
+
 /// "there is no pipeline X", with the nearest name or all of them.
 pub(crate) fn no_such_pipeline<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
@@ -30,6 +46,14 @@ mod tests {
         assert_eq!(nearest("ordres", ["orders", "customers"]), Some("orders"));
         assert_eq!(nearest("payments", ["orders", "customers"]), None);
         assert_eq!(nearest("x", []), None);
+    }
+
+    #[test]
+    fn tables_of_nearly_the_name_are_named() {
+        let tables = ["shop.Orders", "public.order", "public.customers", "public.orders_2024"].map(str::to_owned);
+        assert_eq!(there_is("orders", &tables), " (there is: shop.Orders, public.order)");
+        assert_eq!(there_is("custmers", &tables), " (there is: public.customers)");
+        assert_eq!(there_is("payments", &tables), "");
     }
 
     #[test]

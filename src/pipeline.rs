@@ -33,7 +33,7 @@ use crate::message::{Delivery, Unit};
 use crate::rabbitmq::{Source, SourceEvent};
 use crate::shutdown::{Phase, Shutdown};
 use crate::sink::Database;
-use crate::status::{Control, PipelineStatus, State};
+use crate::status::{Control, Pauses, PipelineStatus, Reason, State};
 use crate::telemetry::Throttle;
 use crate::writer::{How, Writer};
 pub(crate) use emptiness::Emptiness;
@@ -65,15 +65,17 @@ pub(crate) enum End {
     /// The channel, or a task of ours, is gone: subscribe anew.
     SourceLost(Failure),
     /// Deliveries were given back, since the oldest had been unsettled for `hold`.
-    HoldExpired { reason: String, hindrance: Box<Hindrance> },
+    HoldExpired { reason: Reason, hindrance: Box<Hindrance> },
     /// Deliveries were given back, since messages must not be tried again until somebody acts.
-    Paused(String),
+    Paused(Reason),
     /// The table has changed: make a new plan.
     PlanChanged,
     /// The storm is over: subscribe anew.
     StormOver,
     /// The queue is empty.
     Drained,
+    /// Somebody has ordered a pause: what was in hand is settled or given back.
+    PauseOrdered,
     /// Told to stop.
     Stopped,
 }
@@ -97,6 +99,7 @@ enum Event {
     Writer(Option<Answer>),
     Letters(Option<Vec<(Rejection, Result<(), Failure>)>>),
     Order,
+    Pauses,
     Storm,
     Shutdown,
     Timer,
@@ -121,11 +124,14 @@ pub(crate) struct Consumer<S> {
     /// Rejections that a storm keeps from being dead-lettered.
     held: Vec<Rejection>,
     orders: watch::Receiver<Control>,
+    pauses: watch::Receiver<Pauses>,
     storm: watch::Receiver<Option<crate::error::Cause>>,
     shutdown: Shutdown,
     draining: bool,
     /// After [`Source::cancel`]: everything that had arrived is here.
     cancelled: bool,
+    /// Settled since the status was last told.
+    settled: u64,
     /// Something was settled since the last ack.
     acks_due: bool,
     next_storm_check: Option<Instant>,
@@ -146,13 +152,16 @@ impl<S: Source> Consumer<S> {
     ) -> Self {
         let pace = Pace::new(&context.config);
         let writer = Writer::new(Arc::clone(&context.database), &context.database_config);
-        let (mut shutdown, mut storm) = (shutdown, context.storm.watch());
+        let (mut shutdown, mut storm, mut pauses) = (shutdown, context.storm.watch(), context.status.pauses());
         if *shutdown.borrow() != Phase::Run {
             shutdown.mark_changed();
         }
         if storm.borrow().is_some() {
             // It began between the checks and now: it is news all the same.
             storm.mark_changed();
+        }
+        if pauses.borrow().strongest().is_some() {
+            pauses.mark_changed();
         }
         Consumer {
             index,
@@ -162,17 +171,19 @@ impl<S: Source> Consumer<S> {
             settlement: Settlement::default(),
             batcher: Batcher::new(&context.config.batch, pace.max_rows()),
             pace,
-            writer: Seat::new(writer, Arc::clone(&context)),
+            writer: Seat::new(writer, Arc::clone(&context), index),
             letters: Letters::new(letter_box, &context.config.retry),
             letters_due: Vec::new(),
             trouble: None,
             parked: Vec::new(),
             held: Vec::new(),
             orders: context.status.orders(),
+            pauses,
             storm,
             shutdown,
             draining: false,
             cancelled: false,
+            settled: 0,
             acks_due: false,
             next_storm_check: None,
             idle_since: None,
@@ -247,6 +258,7 @@ impl<S: Source> Consumer<S> {
                 "the task that publishes dead letters ended unexpectedly; its messages go back to the broker",
             ))),
             Event::Order => self.ordered(),
+            Event::Pauses => self.pauses_changed().await,
             Event::Storm => self.storm_changed(),
             Event::Shutdown => self.shutdown_asked().await,
             Event::Timer => None,
@@ -255,10 +267,10 @@ impl<S: Source> Consumer<S> {
 
     /// Takes what has arrived, as far as there is room.
     fn received(&mut self, event: SourceEvent) -> Option<End> {
-        let mut event = event;
+        let (mut event, now) = (event, jiff::Timestamp::now().as_millisecond());
         loop {
             match event {
-                SourceEvent::Delivery(delivery) => self.take(delivery),
+                SourceEvent::Delivery(delivery) => self.take(delivery, now),
                 SourceEvent::Ended(failure) => return Some(End::SourceLost(failure)),
                 SourceEvent::Cancelled => {
                     self.cancelled = true;
@@ -272,10 +284,13 @@ impl<S: Source> Consumer<S> {
         }
     }
 
-    fn take(&mut self, delivery: Delivery) {
+    /// `now`: milliseconds since 1970.
+    fn take(&mut self, delivery: Delivery, now: i64) {
         let envelope = &delivery.envelope;
         let status = &self.context.status;
         status.deliveries.inc();
+        status.delivered_bytes.inc_by(envelope.body.len() as u64);
+        status.latency.observe(envelope, now);
         if envelope.redelivered {
             status.redelivered.inc();
             status.unsettled_redelivered.fetch_add(1, Ordering::Relaxed);
@@ -340,7 +355,8 @@ impl<S: Source> Consumer<S> {
             return None;
         }
         let (_, reason) = self.current_state();
-        let reason = reason.unwrap_or_else(|| "messages couldn't be settled within `hold`".to_owned());
+        let unsettled = "messages couldn't be settled within `hold`";
+        let reason = reason.unwrap_or_else(|| Reason::new(ErrorClass::Unknown, "hold", unsettled));
         Some(End::HoldExpired { reason, hindrance: Box::default() })
     }
 
@@ -368,7 +384,11 @@ impl<S: Source> Consumer<S> {
         if batch.is_none() && units.is_empty() {
             return;
         }
-        let Batch { units: rows, refused } = batch.unwrap_or_default();
+        let Batch { units: rows, refused, bytes, oldest } = batch.unwrap_or_default();
+        if let Some(oldest) = oldest {
+            self.context.status.batch_bytes.observe(bytes as f64);
+            self.context.status.batch_age.observe(now.duration_since(oldest).as_secs_f64());
+        }
         self.pace.spend(now, rows.len() + refused.len());
         self.writer.refused = refused;
         units.extend(rows);
@@ -385,9 +405,9 @@ impl<S: Source> Consumer<S> {
     }
 
     /// The state and its reason, worst first.
-    fn current_state(&self) -> (State, Option<String>) {
+    fn current_state(&self) -> (State, Option<Reason>) {
         if let Some(cause) = &*self.storm.borrow() {
-            return (State::Paused, Some(format!("storm: nearly all messages are rejected with {cause}")));
+            return (State::Paused, Some(Storm::reason(cause)));
         }
         if let Some((state, reason)) = self.trouble.as_ref().and_then(Trouble::state) {
             return (state, Some(reason));
@@ -395,7 +415,10 @@ impl<S: Source> Consumer<S> {
         if let Some(reason) = self.letters.reason() {
             return (State::Holding, Some(reason));
         }
-        if self.draining { (State::Draining, None) } else { (State::Running, None) }
+        if self.draining {
+            return (State::Draining, self.pauses.borrow().strongest().map(Reason::from));
+        }
+        (State::Running, None)
     }
 
     /// Tells the status where the loop stands, and the log when that has changed.
@@ -403,9 +426,11 @@ impl<S: Source> Consumer<S> {
         let (state, reason) = self.current_state();
         let unsettled = self.settlement.unsettled();
         let oldest = self.settlement.oldest().map(Instant::into_std);
+        let settled = std::mem::take(&mut self.settled);
         let pipeline = &self.context.config.name;
         self.context.status.update(self.index, |entry| {
             entry.turned = std::time::Instant::now();
+            entry.settled += settled;
             entry.unsettled = unsettled;
             entry.oldest_unsettled = oldest;
             entry.enter(pipeline, state, reason);

@@ -19,9 +19,9 @@ mod rotation;
 mod subscription;
 mod wire;
 
-pub use connect::Rabbitmq;
+pub use connect::{Rabbitmq, refuses};
 pub use connection::{BrokerVersion, Connection, QueueState};
-pub use management::{Management, QueueFacts};
+pub use management::{Management, NodeTimeout, QueueFacts};
 pub use probe::{Publishing, Rights};
 pub use publisher::{CONFIRM_TIMEOUT, DeadLetters, Publisher, UNROUTABLE};
 pub use rotation::{AT_ONCE, Fate, Held, Rotation, new_mark};

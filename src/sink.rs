@@ -15,6 +15,7 @@ use crate::config;
 use crate::error::Failure;
 use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, WritePlan};
+use crate::status::LedgerSize;
 
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod datetime_text;
@@ -24,6 +25,7 @@ mod marker;
 mod mysql;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod optimistic;
+mod pauses;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod shape;
@@ -33,6 +35,7 @@ mod sqlite;
 mod values_sql;
 
 pub use letters::{LETTERS_MISSING, LetterChange, LetterRange, LetterTable, StoredLetter};
+pub use pauses::{PauseTable, StoredPause};
 
 /// Which pipeline's entries in the ledger, and what it writes to. Kept in a marker row, so that a
 /// second config of the same pipeline name, or a changed target, is noticed.
@@ -87,6 +90,17 @@ pub struct Pooler {
     pub shared: bool,
 }
 
+/// How what we send gets to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// By TLS.
+    pub encrypted: bool,
+    /// Only to a server whose certificate we trust.
+    pub verified: bool,
+    /// It doesn't leave this machine.
+    pub local: bool,
+}
+
 /// What a server says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
@@ -96,8 +110,8 @@ pub struct Survey {
     pub outdated: Option<String>,
     /// Whom the server takes us for, as SQL's GRANT names it; empty where there are no logins.
     pub login: String,
-    /// Whether what we send travels encrypted; `None` where nothing travels.
-    pub tls: Option<bool>,
+    /// How what we send gets there; `None` where nothing travels.
+    pub transport: Option<Transport>,
     /// The server's clock in microseconds since 1970; `None` where it is ours.
     pub clock: Option<i64>,
 }
@@ -126,6 +140,17 @@ pub struct Lacking {
     pub table: TableName,
     /// As GRANT names them.
     pub privileges: Vec<&'static str>,
+}
+
+/// A ledger with more entries than this isn't counted: the server's own estimate has to do.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+const COUNTED: i64 = 100_000;
+
+/// Of a ledger whose first entries were counted, up to one more than [`COUNTED`].
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn ledger_size(counted: i64, estimated: i64, bytes: i64) -> LedgerSize {
+    let rows = if counted > COUNTED { estimated.max(counted) } else { counted };
+    LedgerSize { rows: u64::try_from(rows).ok(), bytes: u64::try_from(bytes).ok().filter(|bytes| *bytes > 0) }
 }
 
 /// What the worker does with the ledger: entries are read, made and pruned, the marker is read and
@@ -223,9 +248,21 @@ pub trait Session: Send {
     /// Returns how many.
     fn prune<'a>(&'a mut self, ledger: &'a Ledger, keep: Duration, limit: u32) -> BoxFuture<'a, Result<u64, Failure>>;
 
+    /// How large the ledger has become, with all pipelines that share it.
+    fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
+        let _ledger = ledger;
+        Box::pin(async { Ok(LedgerSize::default()) })
+    }
+
     /// The table of dead letters of that name, made or not. `None`: no letters can be kept here.
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
         let _none = table;
+        None
+    }
+
+    /// The orders to pause beside this ledger, whether that is there or not. `None`: none can be kept here.
+    fn pauses<'a>(&'a mut self, ledger: &'a TableName) -> Option<Box<dyn PauseTable + 'a>> {
+        let _none = ledger;
         None
     }
 
@@ -254,8 +291,14 @@ pub trait Database: Send + Sync {
     /// `on_connect`). Names are resolved and secrets used anew each time. Tries once.
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>>;
 
-    /// The DDL of the ledger and its marker table.
+    /// The DDL of the ledger, its marker table and the table of orders to pause.
     fn ledger_ddl(&self, table: &TableName) -> String;
+
+    /// The DDL of the table of orders to pause alone.
+    fn pauses_ddl(&self, ledger: &TableName) -> String {
+        let _none = ledger;
+        String::new()
+    }
 
     /// As [`Database::connect`], for a look that must change nothing: no file is made, no mode set.
     fn connect_to_look(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {

@@ -2,110 +2,35 @@
 //! write it, and the admin listener and the summary, which read it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::error::ErrorClass;
 
-/// What a consumer, and by the worst of its consumers a pipeline, is doing. Later is worse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Ended: told to stop, or its queue is empty under `--until-empty`.
-    Done,
-    /// Reading, or ready to.
-    Running,
-    /// Checking the database, the queue and the dead-letter route before the first subscription.
-    Starting,
-    /// Stopping: finishing what is in hand.
-    Draining,
-    /// The broker is away; its messages are with it.
-    Reconnecting,
-    /// The database, a lock or the dead-letter queue is away; messages stay unacked, nothing is read.
-    Holding,
-    /// Reading stopped until the cause is mended or somebody resumes it.
-    Paused,
-}
+mod connections;
+mod consumer;
+mod lag;
+mod latency;
+mod pause;
+mod reload;
+mod stock;
+mod wedge;
 
-impl State {
-    /// Every state, for metrics.
-    pub const ALL: [State; 7] = [
-        State::Done,
-        State::Running,
-        State::Starting,
-        State::Draining,
-        State::Reconnecting,
-        State::Holding,
-        State::Paused,
-    ];
-
-    /// The name in `/status`, logs and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Done => "done",
-            State::Running => "running",
-            State::Starting => "starting",
-            State::Draining => "draining",
-            State::Reconnecting => "reconnecting",
-            State::Holding => "holding",
-            State::Paused => "paused",
-        }
-    }
-}
-
-/// One consumer's state and why.
-#[derive(Clone, Debug, Serialize)]
-pub struct ConsumerState {
-    /// What it does.
-    pub state: State,
-    /// Why, where that isn't obvious. Safe to show: it holds no values.
-    pub reason: Option<String>,
-    /// Since when.
-    #[serde(skip)]
-    pub since: Instant,
-    /// When its loop last turned: it must do so at least every 60 s.
-    #[serde(skip)]
-    pub turned: Instant,
-    /// Unsettled deliveries.
-    pub unsettled: usize,
-    /// Arrival of the oldest of them.
-    #[serde(skip)]
-    pub oldest_unsettled: Option<Instant>,
-}
-
-impl ConsumerState {
-    /// Changes the state and tells the log: changes are never throttled, new reasons neither, which
-    /// come as slowly as attempts do. A state that goes on keeps its `since`, even if its reason
-    /// changes.
-    pub fn enter(&mut self, pipeline: &str, state: State, reason: Option<String>) {
-        if self.state != state {
-            self.since = Instant::now();
-            let (from, why) = (self.state.name(), reason.as_deref().unwrap_or(""));
-            match state {
-                State::Paused => tracing::error!(pipeline, from, "paused: {why}"),
-                State::Holding => tracing::warn!(pipeline, from, "holding: {why}"),
-                State::Reconnecting => tracing::warn!(pipeline, from, "reconnecting: {why}"),
-                State::Done | State::Running | State::Starting | State::Draining => {
-                    tracing::info!(pipeline, from, "{}{}{why}", state.name(), if why.is_empty() { "" } else { ": " });
-                }
-            }
-            self.state = state;
-        } else if let Some(why) = reason.as_deref().filter(|_| reason != self.reason) {
-            // What it waits for now is what has to be mended.
-            tracing::warn!(pipeline, "still {}: {why}", state.name());
-        }
-        self.reason = reason;
-    }
-}
+pub use connections::{Busy, Connections, Link, Peer};
+pub use consumer::{ConsumerState, Reason, State};
+pub use lag::Lag;
+pub use latency::{Latency, Since};
+pub use pause::{Pause, Pauses, Scope};
+pub use reload::Reload;
+pub use stock::{LedgerSize, LettersWaiting, Stock};
 
 /// What somebody tells a paused pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,10 +70,10 @@ pub struct PipelineStatus {
     pub name: String,
     /// When the worker started it.
     pub started: Instant,
-    /// How long a delivery may stay unsettled: `retry.hold`.
-    pub hold: Duration,
     /// Deliveries received, repeats included.
     pub deliveries: Counter,
+    /// Bytes of their bodies.
+    pub delivered_bytes: Counter,
     /// Messages written.
     pub written: Counter,
     /// Table rows written.
@@ -165,39 +90,47 @@ pub struct PipelineStatus {
     pub redelivered: Counter,
     /// Batches and dead letters tried again, by the class of what had failed.
     pub retries: Family<ClassLabel, Counter>,
+    /// How often a consumer began to hold, by the class of the reason.
+    pub times_held: Family<ClassLabel, Counter>,
+    /// How often a consumer was paused, likewise.
+    pub times_paused: Family<ClassLabel, Counter>,
+    /// Entries of the ledger deleted because of their age.
+    pub ledger_pruned: Counter,
     /// Messages in a written batch.
     pub batch_rows: Histogram,
+    /// Bytes of the bodies in a batch.
+    pub batch_bytes: Histogram,
+    /// Seconds from the arrival of a batch's first delivery until it is given to the writer.
+    pub batch_age: Histogram,
     /// Seconds of a successful write, BEGIN to COMMIT.
     pub commit_duration: Histogram,
     /// Seconds from a delivery's arrival to its settling.
     pub delivery_duration: Histogram,
-    /// The queue's ready messages when last asked; below 0: not known.
-    pub queue_ready: AtomicI64,
+    /// What a message has waited before it arrived.
+    pub latency: Latency,
+    /// The queue's ready messages.
+    pub lag: Lag,
+    /// Dead letters and the ledger.
+    pub stock: Stock,
     /// Deliveries marked as redelivered that are unsettled: pruning waits for them.
     pub unsettled_redelivered: AtomicI64,
     /// The line of the guarantee, once known.
     pub guarantee: Mutex<Option<String>>,
+    connections: [Arc<Connections>; Peer::ALL.len()],
+    hold: Mutex<Duration>,
     consumers: Mutex<Vec<ConsumerState>>,
     control: watch::Sender<Control>,
+    pauses: watch::Sender<Pauses>,
 }
 
 impl PipelineStatus {
     /// A pipeline with so many consumers, all starting.
     pub fn new(name: &str, consumers: usize) -> Self {
-        let now = Instant::now();
-        let starting = ConsumerState {
-            state: State::Starting,
-            reason: None,
-            since: now,
-            turned: now,
-            unsettled: 0,
-            oldest_unsettled: None,
-        };
         PipelineStatus {
             name: name.to_owned(),
-            started: now,
-            hold: Duration::from_secs(600),
+            started: Instant::now(),
             deliveries: Counter::default(),
+            delivered_bytes: Counter::default(),
             written: Counter::default(),
             rows_written: Counter::default(),
             duplicates: Counter::default(),
@@ -206,29 +139,64 @@ impl PipelineStatus {
             dead_lettered: Family::default(),
             redelivered: Counter::default(),
             retries: Family::default(),
+            times_held: Family::default(),
+            times_paused: Family::default(),
+            ledger_pruned: Counter::default(),
             batch_rows: Histogram::new(exponential_buckets(1.0, 4.0, 8)),
+            batch_bytes: Histogram::new(exponential_buckets(256.0, 4.0, 10)),
+            batch_age: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
             commit_duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             delivery_duration: Histogram::new(exponential_buckets(0.001, 2.0, 20)),
-            queue_ready: AtomicI64::new(-1),
+            latency: Latency::default(),
+            lag: Lag::default(),
+            stock: Stock::new(Instant::now()),
             unsettled_redelivered: AtomicI64::new(0),
             guarantee: Mutex::new(None),
-            consumers: Mutex::new(vec![starting; consumers]),
+            connections: Default::default(),
+            hold: Mutex::new(Duration::from_secs(600)),
+            consumers: Mutex::new(vec![ConsumerState::starting(); consumers]),
             control: watch::Sender::new(Control::default()),
+            pauses: watch::Sender::new(Pauses::default()),
         }
     }
 
     /// With another `hold` than the config's default of ten minutes.
     #[must_use]
     pub fn with_hold(self, hold: Duration) -> Self {
-        PipelineStatus { hold, ..self }
+        PipelineStatus { hold: Mutex::new(hold), ..self }
+    }
+
+    /// How long a delivery may stay unsettled: `retry.hold`.
+    pub fn hold(&self) -> Duration {
+        // One value: a poisoned lock has nothing half-written behind it.
+        *self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes one consumer's entry.
     pub fn update(&self, consumer: usize, change: impl FnOnce(&mut ConsumerState)) {
         // A poisoned lock means that a reader panicked; the entries are whole all the same.
         let mut consumers = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = consumers.get_mut(consumer) {
-            change(entry);
+        let Some(entry) = consumers.get_mut(consumer) else { return };
+        let before = entry.state;
+        change(entry);
+        let counted = match entry.state {
+            State::Holding => &self.times_held,
+            State::Paused => &self.times_paused,
+            State::Done | State::Running | State::Starting | State::Draining | State::Reconnecting => return,
+        };
+        if entry.state != before {
+            let class = entry.reason.as_ref().map_or(ErrorClass::Unknown.name(), |reason| reason.class);
+            counted.get_or_create(&ClassLabel { class }).inc();
+        }
+    }
+
+    /// Its connections to one side.
+    pub fn connections(&self, peer: Peer) -> &Arc<Connections> {
+        let [broker, dead_letters, database] = &self.connections;
+        match peer {
+            Peer::Broker => broker,
+            Peer::DeadLetters => dead_letters,
+            Peer::Database => database,
         }
     }
 
@@ -238,7 +206,7 @@ impl PipelineStatus {
     }
 
     /// The worst state and its reason.
-    pub fn state(&self) -> (State, Option<String>) {
+    pub fn state(&self) -> (State, Option<Reason>) {
         self.consumers()
             .into_iter()
             .max_by_key(|consumer| consumer.state)
@@ -269,11 +237,6 @@ impl PipelineStatus {
             + self.dead_lettered_total()
     }
 
-    /// The queue's ready messages, where known.
-    pub fn ready(&self) -> Option<u64> {
-        u64::try_from(self.queue_ready.load(Ordering::Relaxed)).ok()
-    }
-
     /// Gives an order to all consumers of this pipeline.
     pub fn resume(&self, resume: Resume) {
         self.control.send_modify(|control| {
@@ -286,13 +249,38 @@ impl PipelineStatus {
     pub fn orders(&self) -> watch::Receiver<Control> {
         self.control.subscribe()
     }
+
+    /// Pauses this worker's part of the pipeline, in place of an earlier order.
+    pub fn pause(&self, pause: Pause) {
+        self.pauses.send_modify(|pauses| pauses.worker = Some(pause));
+    }
+
+    /// Ends that pause. Returns whose it was.
+    pub fn lift(&self) -> Option<Pause> {
+        let mut lifted = None;
+        self.pauses.send_if_modified(|pauses| {
+            lifted = pauses.worker.take();
+            lifted.is_some()
+        });
+        lifted
+    }
+
+    /// What every replica has been ordered: `None`, nothing.
+    pub fn pause_everywhere(&self, pause: Option<Pause>) {
+        self.pauses.send_if_modified(|pauses| std::mem::replace(&mut pauses.all, pause.clone()) != pause);
+    }
+
+    /// What is ordered now, as it changes.
+    pub fn pauses(&self) -> watch::Receiver<Pauses> {
+        self.pauses.subscribe()
+    }
 }
 
-/// All pipelines of a worker by name.
+/// All pipelines of a worker. Clones share them: pipelines come and go while it runs.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerStatus {
-    /// By name.
-    pub pipelines: BTreeMap<String, Arc<PipelineStatus>>,
+    pipelines: Arc<RwLock<BTreeMap<String, Arc<PipelineStatus>>>>,
+    reload: Arc<Mutex<Reload>>,
 }
 
 impl WorkerStatus {
@@ -301,6 +289,34 @@ impl WorkerStatus {
         let status = |pipeline: &crate::config::Pipeline| {
             PipelineStatus::new(&pipeline.name, usize::from(pipeline.consumers)).with_hold(pipeline.retry.hold)
         };
-        WorkerStatus { pipelines: config.pipelines.values().map(|p| (p.name.clone(), Arc::new(status(p)))).collect() }
+        WorkerStatus::with(config.pipelines.values().map(status))
+    }
+
+    /// These pipelines.
+    pub fn with(pipelines: impl IntoIterator<Item = PipelineStatus>) -> Self {
+        let named = pipelines.into_iter().map(|pipeline| (pipeline.name.clone(), Arc::new(pipeline))).collect();
+        WorkerStatus { pipelines: Arc::new(RwLock::new(named)), ..WorkerStatus::default() }
+    }
+
+    /// How the last loading of the config went.
+    pub fn reload(&self) -> Reload {
+        // Changes are whole: a poisoned lock has nothing half-written behind it.
+        self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The config was read anew: taken, or refused with these words, which hold no secrets.
+    pub fn reloaded(&self, taken: Result<(), String>) {
+        self.reload.lock().unwrap_or_else(PoisonError::into_inner).happened(taken);
+    }
+
+    /// All of them as of now, by name.
+    pub fn pipelines(&self) -> Vec<Arc<PipelineStatus>> {
+        // The map is whole after each change, even if somebody panicked.
+        self.pipelines.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The one of this name.
+    pub fn pipeline(&self, name: &str) -> Option<Arc<PipelineStatus>> {
+        self.pipelines.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 }

@@ -46,7 +46,7 @@ impl Summary {
         Summary {
             pipeline: status.name.clone(),
             state,
-            reason,
+            reason: reason.map(|reason| reason.text),
             // Added up here rather than asked for: counters move on between two readings, and the sum must be right.
             settled: written + duplicates + superseded + skipped + dead_lettered,
             written,
@@ -62,7 +62,7 @@ impl Summary {
 
     /// All pipelines of a worker, by name.
     pub fn all(status: &WorkerStatus, now: Instant) -> Vec<Self> {
-        status.pipelines.values().map(|pipeline| Summary::of(pipeline, now)).collect()
+        status.pipelines().iter().map(|pipeline| Summary::of(pipeline, now)).collect()
     }
 
     /// One line for people.
@@ -96,6 +96,7 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorClass;
+    use crate::status::Reason;
 
     fn status() -> PipelineStatus {
         let status = PipelineStatus::new("orders", 2);
@@ -110,7 +111,7 @@ mod tests {
         status.update(0, |consumer| consumer.state = State::Done);
         status.update(1, |consumer| {
             consumer.state = State::Paused;
-            consumer.reason = Some("table missing".to_owned());
+            consumer.reason = Some(Reason::new(ErrorClass::SinkMisconfigured, "42P01", "table missing"));
         });
         status
     }

@@ -9,8 +9,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub mod metrics;
+mod process;
 mod throttle;
 
+pub use process::{memory, memory_limit};
 pub use throttle::{Passed, Throttle};
 
 /// The environment variable that sets the level where `--log-level` doesn't.
@@ -30,7 +32,7 @@ pub enum LogFormat {
 }
 
 /// Starts logging to stderr. `level` is a level (`debug`) or a list of filters
-/// (`info,rabbit_sink::pipeline=trace`); it replaces those of [`DEFAULT_FILTER`] that it names and
+/// (`info,rabbit_sink::pipeline=trace`); it replaces those of `DEFAULT_FILTER` that it names and
 /// leaves the others; but libraries are never heard at `trace`. `None` for `format`: text on a terminal, JSON elsewhere.
 ///
 /// # Errors

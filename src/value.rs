@@ -19,6 +19,7 @@ use crate::catalogue::Kind;
 use crate::config::TimeUnit;
 use crate::message::{Cell, Slice};
 use decimal::Decimal;
+pub(crate) use json::Entries;
 
 /// What a place in a message holds.
 #[derive(Clone, Debug, PartialEq)]

@@ -51,6 +51,7 @@ pub struct Written {
 pub struct Writer {
     database: Arc<dyn Database>,
     session: Option<Box<dyn Session>>,
+    connects: u64,
     connect_deadline: Duration,
     write_deadline: Duration,
 }
@@ -62,6 +63,7 @@ impl Writer {
         Writer {
             database,
             session: None,
+            connects: 0,
             connect_deadline: config.connect_timeout * 2,
             write_deadline: config.statement_timeout * 2 + Duration::from_secs(5),
         }
@@ -242,7 +244,10 @@ impl Writer {
 
     async fn connect(&mut self) -> Result<Box<dyn Session>, Failure> {
         match tokio::time::timeout(self.connect_deadline, self.database.connect()).await {
-            Ok(connected) => connected,
+            Ok(connected) => {
+                self.connects += u64::from(connected.is_ok());
+                connected
+            }
             Err(_) => Err(overdue("the database didn't answer a connection attempt in time")),
         }
     }
@@ -306,6 +311,11 @@ impl Writer {
             Ok(Err(failure)) => Err(failure),
             Err(_) => Err(overdue("the database didn't answer a probe in time")),
         }
+    }
+
+    /// How many connections it has made, and whether it has one now.
+    pub fn connections(&self) -> (u64, bool) {
+        (self.connects, self.session.is_some())
     }
 
     /// Says goodbye to the server.

@@ -153,7 +153,7 @@ fn help_is_what_was_agreed() {
     let dlq =
         ["stats", "list", "show", "export", "import", "replay", "edit", "discard"].map(|name| format!("dlq {name}"));
     let dlq = dlq.iter().map(String::as_str);
-    let worker = ["", "run", "check", "explain", "test", "status", "resume", "health", "dlq"];
+    let worker = ["", "run", "check", "explain", "test", "status", "pause", "resume", "health", "dlq"];
     for command in worker.into_iter().chain(dlq).chain(["init", "schema", "completions", "man"]) {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let output = bare(&args).output().unwrap();
@@ -207,8 +207,11 @@ fn the_option_goes_before_the_variable() {
 #[test]
 fn a_worker_that_does_not_run_is_1() {
     let setup = Setup::new();
-    for args in [&["status"][..], &["health"], &["resume", "orders"]] {
+    for args in [&["status"][..], &["health"]] {
         assert_says(&setup.run(args), 1, &["no answer from a worker at 127.0.0.1:", "[admin] listen"]);
+    }
+    for args in [&["pause", "orders"], &["resume", "orders"]] {
+        assert_says(&setup.run(args), 1, &["no answer from a worker at @rabbit-sink/127.0.0.1:", "[admin] socket"]);
     }
     let listen = format!("\"127.0.0.1:{}\"", setup.port);
     setup.edit(&listen, "\"off\"");

@@ -7,10 +7,10 @@
 mod commands;
 #[path = "docs/configs.rs"]
 mod configs;
-#[path = "docs/kubernetes.rs"]
-mod kubernetes;
 #[path = "docs/links.rs"]
 mod links;
+#[path = "docs/security.rs"]
+mod security;
 #[path = "docs/tables.rs"]
 mod tables;
 #[path = "docs/versions.rs"]

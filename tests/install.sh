@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need and this machine lacks: RabbitMQ, PostgreSQL, PgBouncer and MariaDB as
-# Debian packages, a C compiler and make for what Cargo builds. Does nothing where all are there.
+# Installs what the tests need and this machine lacks: RabbitMQ, PostgreSQL, PgBouncer, MariaDB and Prometheus
+# as Debian packages, a C compiler and make for what Cargo builds. Does nothing where all are there.
 set -euo pipefail
 
 # There if one of these files is. (`cc`: Cargo links with it.)
@@ -13,15 +13,22 @@ there() {
 }
 
 missing=()
+# What tests/tools.sh and tests/static.sh ask for where it is missing.
+case ${1:-} in
+    --go) command -v go >/dev/null || missing+=(golang-go ca-certificates) ;;
+    --python) missing+=(python3-venv) ;;
+    --musl) command -v musl-gcc >/dev/null || missing+=(musl-tools) ;;
+esac
 there /usr/lib/rabbitmq/bin/rabbitmq-server || missing+=(rabbitmq-server)
 there /usr/lib/postgresql/*/bin/postgres || missing+=(postgresql)
 there /usr/sbin/pgbouncer || missing+=(pgbouncer)
 there /usr/sbin/mariadbd || missing+=(mariadb-server)
+there /usr/bin/promtool || missing+=(prometheus)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v make >/dev/null || missing+=(make)
 
 if [ ${#missing[@]} -eq 0 ]; then
-    echo "RabbitMQ, PostgreSQL, PgBouncer, MariaDB, a C compiler and make are installed"
+    echo "RabbitMQ, PostgreSQL, PgBouncer, MariaDB, Prometheus, a C compiler and make are installed"
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// All modules, the lowest first: each imports from those before it only.
-const LAYERS: [&str; 30] = [
+const LAYERS: [&str; 31] = [
     // Data.
     "digest",
     "error",
@@ -39,6 +39,7 @@ const LAYERS: [&str; 30] = [
     // What puts them together.
     "pipeline",
     "supervisor",
+    "embed",
     "admin",
     "cli",
 ];

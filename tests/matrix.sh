@@ -48,7 +48,7 @@ trap 'rm -rf "$work"' EXIT
 concerns() {
     local all='main_job|values|verdicts|versions'
     case $1 in
-        rabbitmq-*) echo RABBIT_SINK_TEST_RABBITMQ_ROOT rabbitmq "^($all|places|worker|faults_broker|dlq|dlq_table)::" '^versions::(mysql|postgres)|slow_holding_before|dlq.*::many' ;;
+        rabbitmq-*) echo RABBIT_SINK_TEST_RABBITMQ_ROOT rabbitmq "^($all|places|worker|faults_broker|dlq|dlq_table|check::broker)::" '^versions::(mysql|postgres)|slow_holding_before|dlq.*::many' ;;
         postgres-*) echo RABBIT_SINK_TEST_POSTGRES_ROOT sinks "^($all|faults_database)::" 'mysql|mariadb|sqlite|::rabbitmq' ;;
         mysql-* | mariadb-*) echo RABBIT_SINK_TEST_MYSQL_ROOT sinks_mysql "^($all|faults_database)::" 'postgres|sqlite|::rabbitmq' ;;
     esac

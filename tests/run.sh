@@ -29,8 +29,9 @@ cd "$(dirname "$0")/.."
 begin=$SECONDS
 part() { printf '\n[%s] %s (%d s)\n' "$1" "$2" "$((SECONDS - begin))"; }
 
-part 1/4 "servers: find or install"
+part 1/4 "servers and tools: find or install"
 ./tests/install.sh
+for tool in helm actionlint compose hadolint; do ./tests/tools.sh "$tool"; done
 
 part 2/4 "build"
 cargo build --example with-servers

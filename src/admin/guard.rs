@@ -1,39 +1,81 @@
-//! Who may ask: keeps web pages out that a browser on this machine shows.
+//! Who may ask, and who may order.
 //!
-//! A page can make its own name resolve to 127.0.0.1 (DNS rebinding) and then read from a loopback
-//! listener as from its own server. The browser still sends the page's name as `Host` and, with
-//! requests of other pages, as `Origin`.
+//! Whoever reaches a listener may read; a change needs the token, or the Unix socket and its user. A browser
+//! has neither, so that no page that it shows can order anything. A page can make its own name
+//! resolve to 127.0.0.1 (DNS rebinding) and then read from a loopback listener as from its own
+//! server; but the browser still sends the page's name as `Host` and, with requests of other pages,
+//! as `Origin`: those are kept out.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Extension, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Shared;
 use super::handlers::Problem;
+use super::{Peer, Shared};
+use crate::config::Secret;
+use crate::config::is_loopback;
+use crate::digest::sha256;
 
-/// Passes a request on, or refuses it with 403.
+/// Passes a request on, or refuses it with 401 or 403.
 pub(super) async fn check(
     State(shared): State<Arc<Shared>>,
-    Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
+    Extension(peer): Extension<Peer>,
     request: Request,
     next: Next,
 ) -> Response {
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if changes && !peer.ip().to_canonical().is_loopback() {
-        return refused("orders are taken from this machine only; run `rabbit-sink resume` where the worker runs");
-    }
-    if (changes || shared.loopback) && !names_loopback(request.uri(), request.headers()) {
+    if shared.loopback && !names_loopback(request.uri(), request.headers()) {
         return refused(
             "this listener answers to loopback names only: use 127.0.0.1, [::1] or localhost as host \
              (and no other site's page as origin)",
         );
     }
-    next.run(request).await
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    match may_order(&shared, peer, request.headers()) {
+        Err(refusal) if changes => {
+            if let Some(passed) = shared.throttle.pass("admin", "refused") {
+                let path: String = request.uri().path().chars().take(64).collect();
+                tracing::warn!(path, %peer, status = refusal.status().as_u16(), "an order was refused{passed}");
+            }
+            refusal
+        }
+        _ => next.run(request).await,
+    }
+}
+
+fn may_order(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Result<(), Response> {
+    match peer {
+        Peer::Unix(uid) if uid.is_some() && (uid == Some(0) || uid == shared.uid) => Ok(()),
+        Peer::Unix(_) => Err(refused(
+            "orders over the socket are taken from the worker's own user and from root: run this as one of them, or give \
+             the token to the TCP listener",
+        )),
+        Peer::Tcp(_) => match &*shared.token.borrow() {
+            Some(token) if brings(headers, token) => Ok(()),
+            Some(_) => {
+                let message =
+                    "orders need the token: `Authorization: Bearer TOKEN` with what [admin] token or token_file says";
+                let mut response = Problem::new(StatusCode::UNAUTHORIZED, message).into_response();
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                Err(response)
+            }
+            None => Err(refused(
+                "orders over TCP need a token, and none is configured: use `rabbit-sink pause` and `resume` where the \
+                 worker runs, which go through its Unix socket; or set [admin] token_file",
+            )),
+        },
+    }
+}
+
+/// Compared by their hashes, so that the time it takes tells nothing of the token.
+fn brings(headers: &HeaderMap, token: &Secret) -> bool {
+    let Some(brought) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()) else { return false };
+    let Some((scheme, brought)) = brought.split_once(' ') else { return false };
+    scheme.eq_ignore_ascii_case("bearer")
+        && sha256(&[brought.trim().as_bytes()]) == sha256(&[token.reveal().as_bytes()])
 }
 
 fn refused(message: &str) -> Response {
@@ -53,14 +95,6 @@ fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
         uri.as_ref().and_then(Uri::host).is_some_and(is_loopback)
     });
     target && named && host && origin
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    match bare.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => bare.eq_ignore_ascii_case("localhost"),
-    }
 }
 
 #[cfg(test)]

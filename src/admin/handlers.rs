@@ -5,16 +5,16 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::report::Report;
-use super::{Shared, health};
+use super::report::{PauseReport, Report};
+use super::{Peer, Shared, health};
 use crate::nearest::no_such_pipeline;
-use crate::status::{self, Resume};
-use crate::telemetry::metrics;
+use crate::status::{self, Pause, PipelineStatus, Resume, Scope};
+use crate::telemetry::metrics::{self, Format};
 
 /// Why a request wasn't served: a status and `{"error": …}`.
 #[derive(Debug, Serialize)]
@@ -55,11 +55,13 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Json<Report> {
     Json(Report::of(&shared.status, Instant::now()))
 }
 
-pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let text = metrics::render(&shared.status, Instant::now()).map_err(|error| {
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
+    let text = metrics::render(&shared.status, Instant::now(), format).map_err(|error| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics can't be written: {error}"))
     })?;
-    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+    Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,9 +77,51 @@ pub(super) struct Resumed {
     resumed: &'static str,
 }
 
+fn pipeline(shared: &Shared, name: &str) -> Result<Arc<PipelineStatus>, Problem> {
+    shared.status.pipeline(name).ok_or_else(|| {
+        let known = shared.status.pipelines();
+        let known = known.iter().map(|pipeline| pipeline.name.as_str());
+        Problem::new(StatusCode::NOT_FOUND, no_such_pipeline(name, known))
+    })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PauseOrder {
+    by: Option<String>,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Paused {
+    pipeline: String,
+    paused: PauseReport,
+}
+
+/// The worker takes nothing more from the queue and settles what is in hand; `/status` says when that is done.
+pub(super) async fn pause(
+    State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Json<Paused>, Problem> {
+    let order = if body.is_empty() { Ok(PauseOrder::default()) } else { serde_json::from_slice(&body) };
+    let order: PauseOrder = order.map_err(|_| {
+        Problem::new(StatusCode::BAD_REQUEST, r#"expected no body, or {"by": "…", "reason": "…"} as JSON"#)
+    })?;
+    let pipeline = pipeline(&shared, &name)?;
+    let by = order.by.filter(|by| !by.trim().is_empty()).unwrap_or_else(|| peer.to_string());
+    let pause = Pause::new(Scope::Worker, &by, &order.reason, jiff::Timestamp::now());
+    tracing::info!(pipeline = name, %peer, "told to pause: {pause}");
+    pipeline.pause(pause.clone());
+    Ok(Json(Paused { pipeline: name, paused: PauseReport::of(&pause) }))
+}
+
 /// Takes the body, too, so that its limit holds.
 pub(super) async fn resume(
     State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
     query: Result<Query<ResumeQuery>, axum::extract::rejection::QueryRejection>,
     _body: Bytes,
@@ -85,12 +129,13 @@ pub(super) async fn resume(
     let Query(query) = query.map_err(|_| {
         Problem::new(StatusCode::BAD_REQUEST, "the only parameter is dead_letter, and it is true or false")
     })?;
-    let known = &shared.status.pipelines;
-    let pipeline = known.get(&name).ok_or_else(|| {
-        Problem::new(StatusCode::NOT_FOUND, no_such_pipeline(&name, known.keys().map(String::as_str)))
-    })?;
-    let state = pipeline.state().0;
-    if state != status::State::Paused {
+    let pipeline = pipeline(&shared, &name)?;
+    let (state, pauses) = (pipeline.state().0, pipeline.pauses().borrow().clone());
+    if let Some(everywhere) = pauses.all {
+        let message = format!("{name} is {everywhere}; `rabbit-sink resume {name} --all` lifts that");
+        return Err(Problem::new(StatusCode::CONFLICT, message));
+    }
+    if state != status::State::Paused && pauses.worker.is_none() {
         let message = format!("{name} is not paused, it is {}: there is nothing to resume", state.name());
         return Err(Problem::new(StatusCode::CONFLICT, message));
     }
@@ -99,12 +144,14 @@ pub(super) async fn resume(
         false => (Resume::Retry, "retry"),
     };
     pipeline.resume(order);
-    tracing::info!(pipeline = name, how = resumed, "told to resume");
+    let lifted = pipeline.lift();
+    let was = lifted.map_or_else(|| state.name().to_owned(), |pause| pause.to_string());
+    tracing::info!(pipeline = name, how = resumed, %peer, was, "told to resume");
     Ok(Json(Resumed { pipeline: name, resumed }))
 }
 
 pub(super) async fn not_found(uri: Uri) -> Problem {
-    let known = "/livez, /readyz, /status, /metrics and POST /pipelines/NAME/resume";
+    let known = "/livez, /readyz, /status, /metrics, POST /pipelines/NAME/pause and POST /pipelines/NAME/resume";
     let path: String = uri.path().chars().take(64).collect();
     Problem::new(StatusCode::NOT_FOUND, format!("there is no {path}; there are {known}"))
 }

@@ -1,14 +1,11 @@
 //! Alive means moving, ready means reading: decided from what the consumers say of themselves.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Serialize;
 
 use crate::status::{PipelineStatus, State, WorkerStatus};
-
-/// A running consumer's loop turns at least this often.
-const TURN: Duration = Duration::from_secs(60);
 
 /// The answer of `/livez`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -39,42 +36,24 @@ pub(super) struct NotReady {
 /// is waited for, however long that takes; a restart would only spend deliveries.
 pub(super) fn liveness(status: &WorkerStatus, now: Instant) -> Liveness {
     let wedged: BTreeMap<String, String> =
-        status.pipelines.values().filter_map(|p| Some((p.name.clone(), wedge(p, now)?))).collect();
+        status.pipelines().iter().filter_map(|p| Some((p.name.clone(), p.wedge(now)?))).collect();
     Liveness { live: wedged.is_empty(), wedged }
-}
-
-fn wedge(pipeline: &PipelineStatus, now: Instant) -> Option<String> {
-    let consumers = pipeline.consumers();
-    let running = consumers.iter().enumerate().filter(|(_, consumer)| consumer.state == State::Running);
-    running.into_iter().find_map(|(number, consumer)| {
-        let still = now.saturating_duration_since(consumer.turned);
-        if still > TURN {
-            return Some(format!("consumer {number} says running, but its loop has not turned for {} s", still.as_secs()));
-        }
-        let age = now.saturating_duration_since(consumer.oldest_unsettled?);
-        let (age_s, hold_s) = (age.as_secs(), pipeline.hold.as_secs());
-        (age > pipeline.hold).then(|| {
-            format!(
-                "consumer {number} says running, but its oldest delivery has been unsettled for {age_s} s (hold is {hold_s} s)"
-            )
-        })
-    })
 }
 
 /// Whether every pipeline reads, or has ended.
 pub(super) fn readiness(status: &WorkerStatus) -> Readiness {
     let not_ready = |pipeline: &PipelineStatus| match pipeline.state() {
         (State::Running | State::Done, _) => None,
-        (state, reason) => Some(NotReady { state, reason }),
+        (state, reason) => Some(NotReady { state, reason: reason.map(|reason| reason.text) }),
     };
     let pipelines: BTreeMap<String, NotReady> =
-        status.pipelines.values().filter_map(|p| Some((p.name.clone(), not_ready(p)?))).collect();
+        status.pipelines().iter().filter_map(|p| Some((p.name.clone(), not_ready(p)?))).collect();
     Readiness { ready: pipelines.is_empty(), pipelines }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
 
@@ -92,7 +71,7 @@ mod tests {
             consumer.turned = ago(turned);
             consumer.oldest_unsettled = oldest.map(ago);
         });
-        (WorkerStatus { pipelines: [("orders".to_owned(), Arc::new(pipeline))].into() }, now)
+        (WorkerStatus::with([pipeline]), now)
     }
 
     fn live(state: State, turned: u64, oldest: Option<u64>) -> bool {

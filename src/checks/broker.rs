@@ -1,21 +1,15 @@
 //! The broker's side of a pipeline.
 
-use std::time::Duration;
+mod managed;
 
 use super::{Finding, Level};
 use crate::config::{self, DeadLetter};
 use crate::error::Failure;
 use crate::guarantee::Gap;
-use crate::rabbitmq::{BrokerVersion, Connection, Management, Publishing, QueueFacts, QueueState, Rabbitmq, Rights};
+use crate::rabbitmq::{BrokerVersion, Connection, Management, Publishing, QueueState, Rabbitmq, Rights, refuses};
 
 /// The oldest version that was tried.
 const OLDEST: BrokerVersion = BrokerVersion { major: 3, minor: 10 };
-
-/// From here on a queue's own consumer timeout means something; before, it is taken and ignored.
-const QUEUES_OWN_TIMEOUT: BrokerVersion = BrokerVersion { major: 3, minor: 12 };
-
-/// The delivery limit of quorum queues that state none, from 4.0 on.
-const DEFAULT_LIMIT: i64 = 20;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -24,6 +18,8 @@ pub struct BrokerSide {
     pub findings: Vec<Finding>,
     /// What speaks against the guarantee.
     pub gaps: Vec<Gap>,
+    /// The management API has told what may speak against it.
+    pub known: bool,
 }
 
 /// Connects and looks; changes nothing.
@@ -40,36 +36,31 @@ pub(super) async fn look(broker: &config::Broker, pipeline: &config::Pipeline) -
     let mut side = look_at_queues(&connection, &rabbitmq, broker, pipeline).await;
     connection.close().await;
     found.append(&mut side.findings);
-    BrokerSide { findings: found, gaps: side.gaps }
+    BrokerSide { findings: found, ..side }
 }
 
 fn one(finding: Finding) -> BrokerSide {
-    BrokerSide { findings: vec![finding], gaps: Vec::new() }
+    BrokerSide { findings: vec![finding], ..BrokerSide::default() }
 }
 
 fn not_connected(failure: &Failure, rabbitmq: &Rabbitmq) -> Finding {
     let (vhost, user) = (rabbitmq.vhost(), rabbitmq.user());
     let finding = Finding::of("broker", failure);
+    if !refuses(failure) {
+        return match failure.code.as_ref() {
+            "530" => finding.todo("the worker waits until there is room"),
+            _ => finding.todo("is it running, and is that its address? The worker waits for it"),
+        };
+    }
+    let finding = finding.at(Level::Wrong);
     match failure.code.as_ref() {
-        "403" => {
-            finding.at(Level::Wrong).mend(format!("rabbitmqctl add_user {user} PASSWORD     # or change_password"))
-        }
-        "530" => finding.at(Level::Wrong).mend(format!(
+        "403" => finding.mend(format!("rabbitmqctl add_user {user} PASSWORD     # or change_password")),
+        "530" => finding.mend(format!(
             "rabbitmqctl add_vhost '{vhost}'; rabbitmqctl set_permissions -p '{vhost}' {user} '.*' '.*' '.*'"
         )),
-        "tls" | "tls_files" => {
-            finding.at(Level::Wrong).todo("check ca_file, and the name in the URL against the certificate's")
-        }
-        "not_amqp" => finding.at(Level::Wrong),
-        _ => finding.todo("is it running, and is that its address? The worker waits for it"),
+        "tls" | "tls_files" => finding.todo("check ca_file, and the name in the URL against the certificate's"),
+        _ => finding,
     }
-}
-
-/// The node's own timeout, which only the node tells.
-fn node_timeout(text: String) -> Finding {
-    Finding::unknown("consumer timeout", text)
-        .todo("state it in consumer_timeout if it differs")
-        .mend("rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'")
 }
 
 fn connected(connection: &Connection, rabbitmq: &Rabbitmq) -> Vec<Finding> {
@@ -88,6 +79,14 @@ fn connected(connection: &Connection, rabbitmq: &Rabbitmq) -> Vec<Finding> {
     found
 }
 
+/// amqp:// asks for no encryption, and often the network is one's own; but somebody should know.
+fn exposed(rabbitmq: &Rabbitmq) -> Option<Finding> {
+    let places = rabbitmq.exposed();
+    let text = format!("login and messages travel unencrypted to {}", places.join(", "));
+    let todo = "write amqps:// (port 5671), unless you trust the network in between";
+    (!places.is_empty()).then(|| Finding::warning("encryption", text).todo(todo))
+}
+
 /// Queues, rights, and what the management API tells; changes nothing.
 pub async fn look_at_queues(
     connection: &Connection,
@@ -103,6 +102,7 @@ pub async fn look_at_queues(
         side: BrokerSide::default(),
         vhost: rabbitmq.vhost().to_owned(),
     };
+    look.side.findings.extend(exposed(rabbitmq));
     if let Err(failure) = look.through().await {
         look.side.findings.push(Finding::of("broker", &failure));
     }
@@ -255,168 +255,5 @@ impl Look<'_> {
             }
         }
         Ok(())
-    }
-
-    /// What only the management API tells.
-    fn not_managed(&mut self, why: &str) {
-        for what in ["queue type", "delivery limit", "broker's dead-lettering", "policies"] {
-            self.add(Finding::unknown(what, why));
-        }
-        let assumed = crate::config::show_duration(self.broker.consumer_timeout);
-        let text = format!("{why}; taken for {assumed}, as consumer_timeout says");
-        self.add(node_timeout(text));
-    }
-
-    async fn managed(&mut self, management: &Management, there: bool) {
-        let facts = match management.queue(&self.vhost, &self.pipeline.queue).await {
-            Ok(facts) => facts,
-            Err(failure) => {
-                let todo = "check management_url, and that the user has the tag `management`";
-                self.add(Finding::warning("management", failure.message.as_ref()).todo(todo));
-                return self.not_managed("not known (the management API doesn't tell)");
-            }
-        };
-        let Some(facts) = facts else {
-            if there {
-                self.add(Finding::warning("management", "the API knows nothing of the queue: is it another broker's?"));
-            }
-            return self.not_managed(if there {
-                "not known (the API doesn't know the queue)"
-            } else {
-                "not known (no queue)"
-            });
-        };
-        self.kind(&facts);
-        if let Ok(Some(theirs)) = management.clock().await {
-            let why = "times to live run by the broker's clock, and its log can't be compared with ours";
-            self.add(super::clock("the broker's", theirs, why));
-        }
-        self.limits(&facts, management).await;
-        self.lifetimes(&facts);
-        self.timeout(&facts);
-    }
-
-    fn kind(&mut self, facts: &QueueFacts) {
-        let queue = &self.pipeline.queue;
-        let finding = match facts.kind.as_str() {
-            "stream" => Finding::wrong("queue type", format!("{queue} is a stream"))
-                .todo("streams can't be read yet: name a queue"),
-            _ if facts.exclusive => Finding::wrong("queue type", format!("{queue} is exclusive to another connection")),
-            kind => Finding::ok("queue type", format!("{kind}{}", if facts.durable { ", durable" } else { "" })),
-        };
-        self.add(finding);
-        if !facts.durable || facts.auto_delete {
-            let what =
-                if facts.durable { "goes with its last consumer" } else { "doesn't outlive a restart of the broker" };
-            self.gap("queue type", format!("{queue} {what}, with its messages"), "declare it durable", None);
-        }
-        if facts.single_active && self.pipeline.consumers > 1 {
-            let text = "single active consumer: all but one of `consumers` only wait";
-            self.add(Finding::warning("queue type", text).todo("set consumers = 1"));
-        }
-        if facts.max_priority.is_some() && usize::from(self.pipeline.prefetch) > 2 * self.pipeline.batch.max_rows {
-            let text = "a priority queue: priorities mean nothing among messages that are delivered already";
-            self.add(Finding::warning("queue type", text).todo("lower prefetch to 2 × batch.max_rows"));
-        }
-        let policy = facts.policy.as_deref().map_or("none applies".to_owned(), |policy| format!("{policy} applies"));
-        self.add(Finding::ok("policies", policy));
-    }
-
-    async fn limits(&mut self, facts: &QueueFacts, management: &Management) {
-        let default = (facts.kind == "quorum"
-            && self.connection.version() >= Some(BrokerVersion::UNLIMITED_DELIVERIES))
-        .then_some(DEFAULT_LIMIT);
-        let limit = facts.delivery_limit.or(default).filter(|limit| *limit >= 0 && facts.kind == "quorum");
-        let dead_letters = facts.dead_letter_exchange.as_deref();
-        match (limit, dead_letters) {
-            (None, _) => self.add(Finding::ok("delivery limit", "none")),
-            (Some(limit), Some(_)) => {
-                let text = format!("{limit}; what comes back more often is dead-lettered by the broker");
-                self.add(Finding::ok("delivery limit", text));
-            }
-            (Some(limit), None) => {
-                let text =
-                    format!("{limit}, and no dead-letter exchange: a message that comes back more often is lost");
-                let pattern = self.pipeline.queue.replace('.', "\\.");
-                let mend = format!(
-                    "rabbitmqctl set_policy -p '{}' {}-limit '^{pattern}$' '{{\"delivery-limit\": 1000000}}' --apply-to queues",
-                    self.vhost, self.pipeline.name
-                );
-                self.gap("delivery limit", text, "raise the delivery limit, or set a dead-letter exchange", Some(mend));
-            }
-        }
-        match dead_letters {
-            None => self
-                .add(Finding::ok("broker's dead-lettering", "none; rejected messages are dead-lettered by the worker")),
-            Some(exchange) => match management.exchange_exists(&self.vhost, exchange).await {
-                Ok(true) => self.add(Finding::ok("broker's dead-lettering", format!("to exchange {exchange:?}"))),
-                Ok(false) => {
-                    let text = format!("the exchange {exchange:?} doesn't exist: the broker drops in silence");
-                    self.gap(
-                        "broker's dead-lettering",
-                        text,
-                        "create the dead-letter exchange, and bind a queue to it",
-                        None,
-                    );
-                }
-                Err(failure) => self.add(Finding::unknown("broker's dead-lettering", failure.message.as_ref())),
-            },
-        }
-    }
-
-    fn lifetimes(&mut self, facts: &QueueFacts) {
-        let kept = facts.dead_letter_exchange.is_some();
-        if let Some(ttl) = facts.message_ttl.filter(|_| !kept) {
-            self.gap(
-                "lifetime",
-                format!("messages are dropped after {ttl} ms"),
-                "take the time to live off the queue",
-                None,
-            );
-        }
-        if let Some(length) = facts.max_length.as_ref().filter(|length| !kept && !length.contains("reject")) {
-            let text = format!("messages are dropped beyond {length}");
-            self.gap("lifetime", text, "set overflow = reject-publish, or take the length off the queue", None);
-        }
-        if let Some(expires) = facts.expires {
-            let text = format!("the queue is deleted after {expires} ms without a consumer");
-            self.gap("lifetime", text, "take `expires` off the queue", None);
-        }
-    }
-
-    fn timeout(&mut self, facts: &QueueFacts) {
-        let hold = self.pipeline.retry.hold;
-        let shown = crate::config::show_duration;
-        let assumed = shown(self.broker.consumer_timeout);
-        let own = facts.consumer_timeout.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis);
-        let heeded = self.connection.version() >= Some(QUEUES_OWN_TIMEOUT);
-        let finding = match own {
-            Some(own) if heeded && own <= hold => {
-                let text = format!("{} on this queue, and retry.hold is {}", shown(own), shown(hold));
-                Finding::wrong("consumer timeout", text)
-                    .todo("lower retry.hold below it: the broker would take the messages back first")
-            }
-            Some(own) if heeded => {
-                let text = format!("{} on this queue, above retry.hold ({})", shown(own), shown(hold));
-                Finding::ok("consumer timeout", text)
-            }
-            Some(own) => node_timeout(format!(
-                "not known (the queue says {}, which RabbitMQ heeds from {QUEUES_OWN_TIMEOUT} on; no API tells the \
-                 node's); taken for {assumed}",
-                shown(own)
-            )),
-            None => node_timeout(format!("not known (no API tells the node's); taken for {assumed}")),
-        };
-        self.add(finding);
-    }
-
-    /// A warning that also speaks against the guarantee.
-    fn gap(&mut self, check: &'static str, what: String, remedy: &str, mend: Option<String>) {
-        let finding = Finding::warning(check, what.as_str()).todo(remedy);
-        self.add(match mend {
-            Some(mend) => finding.mend(mend),
-            None => finding,
-        });
-        self.side.gaps.push(Gap { what, remedy: remedy.to_owned() });
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{ErrorClass, Failure};
 use crate::guarantee::Gap;
 use crate::mapping::{Plan, Problem};
 use crate::plan::{Deduplication, Ledger};
-use crate::sink::{Access, Database, Opening, Session, Survey};
+use crate::sink::{Access, Database, Opening, Session, StoredPause, Survey, Transport};
 
 const POOL_SESSIONS: &str = "let it pool sessions (PgBouncer: pool_mode = session), since timeouts, SET ROLE and \
                              prepared statements belong to a session";
@@ -36,6 +36,8 @@ pub struct Side {
     pub ledger_open: bool,
     /// The ledger has been emptied behind a marker that says it was used.
     pub ledger_emptied: bool,
+    /// Every replica has been ordered to pause this pipeline.
+    pub pause: Option<StoredPause>,
     /// What weakens durability.
     pub weaknesses: Vec<String>,
 }
@@ -133,6 +135,7 @@ impl Look<'_> {
         let survey = session.survey().await?;
         self.server(&survey);
         self.login = survey.login;
+        self.orders(session).await?;
         let described = self.side(session.describe(&self.pipeline.table).await, "table")?;
         let fits = match &described {
             Some(table) => self.table(session, table).await?,
@@ -151,9 +154,13 @@ impl Look<'_> {
         self.side.table = described;
         let weaknesses = session.weaknesses().await?;
         for weakness in &weaknesses {
-            self.add(
-                Finding::warning("durability", weakness).todo("what is acked may be lost then: see the guarantee"),
-            );
+            let (remedy, sql) = crate::guarantee::strengthened(weakness);
+            let finding =
+                Finding::warning("durability", weakness).todo(format!("what is acked may be lost then: {remedy}"));
+            self.add(match sql {
+                Some(sql) => finding.mend(sql.replace("LOGIN", &self.login)),
+                None => finding,
+            });
         }
         if weaknesses.is_empty() {
             self.add(Finding::ok("durability", "the server keeps what it has committed"));
@@ -217,12 +224,13 @@ impl Look<'_> {
             return;
         }
         let login = if survey.login.is_empty() { String::new() } else { format!(" as {}", survey.login) };
-        let tls = match survey.tls {
-            Some(true) => ", encrypted",
-            Some(false) => ", not encrypted",
+        let tls = match survey.transport {
+            Some(Transport { encrypted: true, .. }) => ", encrypted",
+            Some(Transport { encrypted: false, .. }) => ", not encrypted",
             None => "",
         };
         self.add(Finding::ok("database", format!("{}{login}{tls}", survey.server)));
+        survey.transport.and_then(exposed).into_iter().for_each(|finding| self.add(finding));
         if let Some(outdated) = &survey.outdated {
             self.add(Finding::warning("version", outdated).todo("docs/compatibility.md lists what was tried"));
         }
@@ -340,4 +348,16 @@ impl Look<'_> {
         }
         Ok(())
     }
+}
+
+/// Who stands in between could read it, or answer in the server's place: somebody has asked for that.
+fn exposed(transport: Transport) -> Option<Finding> {
+    let text = match transport {
+        Transport { local: true, .. } | Transport { encrypted: true, verified: true, .. } => return None,
+        Transport { encrypted: true, .. } => "nobody looks whose certificate the server shows",
+        Transport { encrypted: false, .. } => "login and rows travel unencrypted",
+    };
+    let todo =
+        "take sslmode (MySQL: ssl-mode) out of the URL, and set ca_file, unless you trust the network in between";
+    Some(Finding::warning("encryption", text).todo(todo))
 }

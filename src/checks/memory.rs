@@ -1,7 +1,5 @@
 //! What the unacked messages may take at worst, beside what this process may have.
 
-use std::path::Path;
-
 use super::Finding;
 use crate::config::Config;
 
@@ -42,33 +40,6 @@ fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
-/// Bytes that this process's control group may have; `None`: without a limit.
-pub fn memory_limit() -> Option<u64> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    limit_below(Path::new("/sys/fs/cgroup"), &own)
-}
-
-/// The lowest limit from the group upwards, of version 2 or 1.
-fn limit_below(root: &Path, own: &str) -> Option<u64> {
-    let mut limits = Vec::new();
-    for line in own.lines() {
-        let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(group)) = (fields.next(), fields.next(), fields.next()) else { continue };
-        let (root, file) = match controllers {
-            "" => (root.to_owned(), "memory.max"),
-            names if names.split(',').any(|name| name == "memory") => (root.join("memory"), "memory.limit_in_bytes"),
-            _ => continue,
-        };
-        // Within a container the group's path may be the host's, and its files stand at the root.
-        for group in Path::new(group.trim_start_matches('/')).ancestors() {
-            let text = std::fs::read_to_string(root.join(group).join(file)).unwrap_or_default();
-            limits.extend(text.trim().parse::<u64>().ok());
-        }
-    }
-    // Version 1 writes "no limit" as a number near 2^63.
-    limits.into_iter().min().filter(|limit| *limit < 1 << 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Level;
@@ -88,23 +59,5 @@ mod tests {
             assert!(found.text.contains("at worst 144 MiB: orders 1 × (64 MiB unacked"), "{found:?}");
             assert!(found.text.contains("prefetch × max_body alone would be 32000 MiB"), "{found:?}");
         }
-    }
-
-    #[test]
-    fn the_lowest_limit_on_the_way_up_counts() {
-        let root = std::env::temp_dir().join(format!("rabbit-sink-cgroup-{}", std::process::id()));
-        let write = |path: &str, text: &str| {
-            std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
-            std::fs::write(root.join(path), text).unwrap();
-        };
-        write("memory.max", "max\n");
-        write("a/memory.max", "1000\n");
-        write("a/b/memory.max", "5000\n");
-        write("memory/c/memory.limit_in_bytes", "9223372036854771712\n");
-        assert_eq!(limit_below(&root, "0::/a/b\n"), Some(1000));
-        assert_eq!(limit_below(&root, "0::/elsewhere\n"), None);
-        assert_eq!(limit_below(&root, "4:cpu,memory:/c\n"), None);
-        assert_eq!(limit_below(&root, ""), None);
-        std::fs::remove_dir_all(&root).unwrap();
     }
 }

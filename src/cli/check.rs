@@ -51,7 +51,7 @@ pub(super) async fn execute(config: &Config, args: &Args, out: &mut Out) -> Resu
     }
     let reports = join_all(config.pipelines.values().map(|pipeline| checks::pipeline(config, pipeline, args.offline)));
     let reports = reports.await;
-    let memory = checks::memory(config, checks::memory_limit());
+    let memory = checks::memory(config, crate::telemetry::memory_limit());
     for report in &reports {
         print(report, out);
     }

@@ -1,17 +1,21 @@
-//! Asks the running worker, over its admin listener.
+//! Asks the running worker, over its admin listener, and gives it orders.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
+use hyper::http::request;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::exit::CliError;
-use crate::config::Config;
+use crate::admin;
+use crate::config::{AdminSocket, Config, Secret};
 
 /// From the first packet to the last.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,23 +40,90 @@ impl Answer {
     }
 }
 
-/// Sends one request.
-pub(super) async fn ask(config: &Config, method: Method, path: &str) -> Result<Answer, CliError> {
-    let Some(listen) = config.admin.listen else {
-        return Err(CliError::usage(
-            "[admin] listen is \"off\": a running worker can't be asked; give it an address, such as \"127.0.0.1:9464\"",
-        ));
-    };
-    let address = reachable(listen);
-    let failed = |what: String| {
-        CliError::failed(format!(
-            "no answer from a worker at {address} ([admin] listen): {what}; does it run, with this config?"
-        ))
-    };
-    match tokio::time::timeout(TIMEOUT, exchange(address, method, path)).await {
-        Ok(answer) => answer.map_err(failed),
-        Err(_) => Err(failed(format!("nothing for {} s", TIMEOUT.as_secs()))),
+/// A way to the worker.
+#[derive(Clone, Copy, Debug)]
+enum Way<'a> {
+    Tcp(SocketAddr),
+    Socket(&'a AdminSocket),
+}
+
+impl fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Way::Tcp(address) => write!(f, "{address} ([admin] listen)"),
+            Way::Socket(socket) => write!(f, "{socket} ([admin] socket)"),
+        }
     }
+}
+
+/// Asks, and changes nothing.
+pub(super) async fn ask(config: &Config, path: &str) -> Result<Answer, CliError> {
+    let listen = config.admin.listen.map(|listen| Way::Tcp(reachable(listen)));
+    let way = listen.or(config.admin.socket.as_ref().map(Way::Socket)).ok_or_else(|| {
+        CliError::usage(
+            "[admin] listen is \"off\": a running worker can't be asked; give it an address, such as \"127.0.0.1:9464\"",
+        )
+    })?;
+    send(way, Method::GET, path, None, String::new()).await.map_err(|what| no_answer(&[what]))
+}
+
+/// Tells the worker to do something: over the socket, where nobody needs a token, else over TCP with it.
+pub(super) async fn order(config: &Config, path: &str, body: String) -> Result<Answer, CliError> {
+    let socket = config.admin.socket.as_ref().map(|socket| (Way::Socket(socket), None));
+    let listen = config.admin.listen.zip(config.admin.token.as_ref());
+    let listen = listen.map(|(listen, token)| (Way::Tcp(reachable(listen)), Some(token)));
+    let (mut refused, mut failed) = (None, Vec::new());
+    for (way, token) in socket.into_iter().chain(listen) {
+        match send(way, Method::POST, path, token, body.clone()).await {
+            Ok(answer) if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                refused = Some(answer);
+            }
+            Ok(answer) => return Ok(answer),
+            Err(what) => failed.push(what),
+        }
+    }
+    match refused {
+        Some(answer) => Ok(answer),
+        None if failed.is_empty() => Err(CliError::usage(
+            "no way to give a worker orders: [admin] needs a `socket`, or `token_file` beside `listen`",
+        )),
+        None => Err(no_answer(&failed)),
+    }
+}
+
+fn no_answer(what: &[String]) -> CliError {
+    CliError::failed(format!("no answer from a worker at {}; does it run, with this config?", what.join(", nor at ")))
+}
+
+/// One request and its answer. An error begins with the way.
+async fn send(
+    way: Way<'_>,
+    method: Method,
+    path: &str,
+    token: Option<&Secret>,
+    body: String,
+) -> Result<Answer, String> {
+    let mut request = Request::builder().method(method).uri(path).header(header::CONNECTION, "close");
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
+    }
+    let exchanged = async {
+        match way {
+            Way::Tcp(address) => {
+                let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+                exchange(stream, request.header(header::HOST, address.to_string()), body).await
+            }
+            Way::Socket(socket) => {
+                let stream = admin::socket::connect(socket).await.map_err(|error| error.to_string())?;
+                exchange(stream, request.header(header::HOST, "localhost"), body).await
+            }
+        }
+    };
+    let answered = match tokio::time::timeout(TIMEOUT, exchanged).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("nothing for {} s", TIMEOUT.as_secs())),
+    };
+    answered.map_err(|what| format!("{way}: {what}"))
 }
 
 /// A listener on all addresses is asked on loopback.
@@ -65,17 +136,13 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-async fn exchange(address: SocketAddr, method: Method, path: &str) -> Result<Answer, String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+async fn exchange<S>(stream: S, request: request::Builder, body: String) -> Result<Answer, String>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, address.to_string())
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
+    let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
     let answered = async {
         let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
         let status = response.status();

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::error::{ErrorClass, Failure};
+use crate::rabbitmq::refuses;
 use crate::shutdown::Phase;
 use crate::status::State;
 use crate::summary::Summary;
@@ -56,6 +57,7 @@ impl From<Failure> for CliError {
     fn from(failure: Failure) -> Self {
         let exit = match failure.class {
             ErrorClass::Config => Exit::Usage,
+            ErrorClass::SourceLost if refuses(&failure) => Exit::Wrong,
             ErrorClass::SourceLost | ErrorClass::SinkUnavailable => Exit::Unreachable,
             ErrorClass::SinkMisconfigured => Exit::Wrong,
             ErrorClass::Decode
@@ -66,8 +68,20 @@ impl From<Failure> for CliError {
             | ErrorClass::DeadLetterFailed
             | ErrorClass::Unknown => Exit::Failed,
         };
-        CliError { exit, message: failure.to_string() }
+        CliError { exit, message: sentence(&failure) }
     }
+}
+
+/// A failure for people: what it is first, its class and code behind.
+pub(super) fn sentence(failure: &Failure) -> String {
+    let mut text = format!("{} ({} {}", failure.message.trim_end(), failure.class, failure.code);
+    for (what, name) in [("column", &failure.column), ("constraint", &failure.constraint)] {
+        if let Some(name) = name {
+            text.push_str(&format!(", {what} {name}"));
+        }
+    }
+    text.push(')');
+    text
 }
 
 /// `--help` and `--version` are no errors; everything else about a command line is 2.
@@ -156,6 +170,10 @@ mod tests {
         assert_eq!(code(ErrorClass::Config), 2);
         assert_eq!(code(ErrorClass::SinkMisconfigured), 4);
         assert_eq!(code(ErrorClass::Unknown), 1);
+        let login = Failure::new(ErrorClass::SourceLost, "403", "the broker refuses the login");
+        let refused = CliError::from(login);
+        assert_eq!(refused.exit as u8, 4, "it is there");
+        assert_eq!(refused.message, "the broker refuses the login (source_lost 403)");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! `health`: is the running worker alive?
 
-use hyper::Method;
 use hyper::StatusCode;
 
 use super::client::ask;
@@ -10,7 +9,7 @@ use crate::config::Config;
 
 /// 0 or 1, by `/livez`. A worker that can't be asked isn't alive.
 pub(super) async fn execute(config: &Config, out: &mut Out) -> Result<Exit, CliError> {
-    let answer = ask(config, Method::GET, "/livez").await?;
+    let answer = ask(config, "/livez").await?;
     let wedged = answer.json.get("wedged").and_then(|wedged| wedged.as_object());
     for (pipeline, reason) in wedged.into_iter().flatten() {
         complain(&format!("{pipeline}: {}", reason.as_str().unwrap_or_default()));

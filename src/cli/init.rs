@@ -17,6 +17,7 @@ use crate::error::{ErrorClass, Failure};
 use crate::infer::{self, Field};
 use crate::message::Envelope;
 use crate::{sample, sink};
+use connections::Connections;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -109,6 +110,10 @@ pub(super) async fn execute(
     out: &mut Out,
 ) -> Result<Exit, CliError> {
     let connections = connections::read(path, environment, args.database.as_deref(), args.rabbitmq.as_deref())?;
+    let table = match &args.table {
+        Some(_) if !args.ddl => Some(look_at_table(&connections, args).await?),
+        _ => None,
+    };
     let known = known(&connections, args).await?;
     if args.ddl {
         if known.fields.is_empty() {
@@ -118,21 +123,23 @@ pub(super) async fn execute(
         print(out, "ddl", &ddl);
         return Ok(Exit::Done);
     }
-    if args.table.is_some() {
-        connections.somewhere()?;
-    }
-    let draft = match &args.table {
-        Some(_) => {
-            draft::for_table(&known, &described(&connections.database, &known.table).await?, &connections.database)?
+    let draft = match table {
+        Some(Ok(table)) => draft::for_table(&known, &table, &connections.database)?,
+        Some(Err(missing)) if known.fields.is_empty() => return Err(missing.into()),
+        Some(Err(missing)) => {
+            let made = "the config is for a table made of the samples, which `--ddl` prints";
+            draft::for_samples(&known, vec![format!("{}\n  {made}", missing.message)])
         }
-        None => draft::for_samples(&known),
+        None => draft::for_samples(&known, Vec::new()),
     };
     for remark in &draft.remarks {
         complain(remark);
     }
     let config = write::config(&draft, &known, &connections);
     for variable in write::passwords(&config) {
-        complain(&format!("the config takes a password from {variable}: set it before the next command"));
+        complain(&format!(
+            "the config takes a password from {variable}: before the next command, export {variable}='…'"
+        ));
     }
     print(out, "config", &config);
     Ok(Exit::Done)
@@ -145,7 +152,7 @@ fn print(out: &mut Out, what: &str, text: &str) {
     }
 }
 
-async fn known(connections: &connections::Connections, args: &Args) -> Result<Known, CliError> {
+async fn known(connections: &Connections, args: &Args) -> Result<Known, CliError> {
     let mut samples = Vec::new();
     for file in &args.sample {
         let bad = |error: String| CliError::usage(format!("{}: {error}", file.display()));
@@ -153,7 +160,8 @@ async fn known(connections: &connections::Connections, args: &Args) -> Result<Kn
         samples.extend(sample::envelopes(&bytes).map_err(bad)?);
     }
     if let Some(queue) = &args.from_queue {
-        let taken = next_messages(&connections.broker, queue, "init", args.samples).await?;
+        let taken = next_messages(&connections.broker, queue, "init", args.samples).await;
+        let taken = taken.map_err(|error| connections.which_broker(error))?;
         if taken.is_empty() {
             if args.table.is_none() && samples.is_empty() {
                 return Err(CliError::failed(format!("no message is ready in queue {queue}")));
@@ -166,14 +174,34 @@ async fn known(connections: &connections::Connections, args: &Args) -> Result<Kn
     let queue = args.queue.clone().or_else(|| args.from_queue.clone());
     let name =
         args.table.clone().or_else(|| queue.as_deref().map(write::plain)).unwrap_or_else(|| "messages".to_owned());
-    let table = match name.split_once('.') {
-        Some((schema, name)) => TableName { schema: Some(schema.to_owned()), name: name.to_owned() },
-        None => TableName { schema: None, name },
-    };
+    let table = table_name(&name);
     Ok(Known { queue: queue.unwrap_or_else(|| table.name.clone()), table, samples, fields })
 }
 
-async fn described(database: &config::Database, table: &TableName) -> Result<Table, CliError> {
+fn table_name(name: &str) -> TableName {
+    match name.split_once('.') {
+        Some((schema, name)) => TableName { schema: Some(schema.to_owned()), name: name.to_owned() },
+        None => TableName { schema: None, name: name.to_owned() },
+    }
+}
+
+/// The table that is named, or that it isn't there. Looked at first: a name that is misspelt shall cost no message a
+/// delivery.
+async fn look_at_table(connections: &Connections, args: &Args) -> Result<Result<Table, Failure>, CliError> {
+    connections.somewhere()?;
+    let samples = !args.sample.is_empty() || args.from_queue.is_some();
+    let name = table_name(args.table.as_deref().unwrap_or_default());
+    match described(&connections.database, &name).await {
+        Ok(table) => Ok(Ok(table)),
+        Err(failure) if samples && MISSING.contains(&failure.code.as_ref()) => Ok(Err(failure)),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// The databases' codes for a table that isn't there, and for a file that would have it.
+const MISSING: [&str; 4] = ["42P01", "1146", "no_such_table", "no_such_file"];
+
+async fn described(database: &config::Database, table: &TableName) -> Result<Table, Failure> {
     let opened = sink::open(database)?;
     let look = async {
         let mut session = opened.connect_to_look().await?;
@@ -182,9 +210,7 @@ async fn described(database: &config::Database, table: &TableName) -> Result<Tab
         described
     };
     match tokio::time::timeout(database.connect_timeout + database.statement_timeout, look).await {
-        Ok(described) => Ok(described?),
-        Err(_) => {
-            Err(Failure::new(ErrorClass::SinkUnavailable, "deadline", "the database didn't answer in time").into())
-        }
+        Ok(described) => described,
+        Err(_) => Err(Failure::new(ErrorClass::SinkUnavailable, "deadline", "the database didn't answer in time")),
     }
 }

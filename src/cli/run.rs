@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::exit::{self, CliError, Exit};
 use super::output::Out;
 use super::signals;
-use crate::admin;
-use crate::config::Config;
+use crate::admin::{self, Listener, Socket};
+use crate::config::{Config, Secret};
 use crate::nearest::no_such_pipeline;
 use crate::shutdown::{Phase, Shutdown, reached};
 use crate::status::WorkerStatus;
@@ -55,10 +57,8 @@ async fn work(config: Arc<Config>, options: RunOptions) -> Result<(Vec<Summary>,
     let shutdown =
         signals::listen().map_err(|error| CliError::failed(format!("signals can't be listened for: {error}")))?;
     let status = WorkerStatus::of(&config);
-    let admin = match config.admin.listen {
-        Some(address) => Some(tokio::spawn(admin::serve(bind(address).await?, status.clone(), std::future::pending()))),
-        None => None,
-    };
+    let (_token, token) = watch::channel(config.admin.token.clone());
+    let mut serving = serve_admin(&config, &status, &token).await?;
     let overdue = overdue(shutdown.clone(), config.worker.shutdown_timeout + OVERTIME);
     let ended = tokio::select! {
         summaries = supervisor::run(Arc::clone(&config), options, status.clone(), shutdown.clone()) => {
@@ -67,9 +67,7 @@ async fn work(config: Arc<Config>, options: RunOptions) -> Result<(Vec<Summary>,
         }
         () = overdue => (Exit::Failed, Summary::all(&status, Instant::now())),
     };
-    if let Some(admin) = admin {
-        admin.abort();
-    }
+    serving.shutdown().await;
     Ok((ended.1, ended.0))
 }
 
@@ -82,6 +80,36 @@ async fn overdue(mut shutdown: Shutdown, patience: Duration) {
             patience.as_secs()
         );
     }
+}
+
+/// Starts what answers `status` and takes orders. Aborted, it stops, and its socket's file is gone.
+async fn serve_admin(
+    config: &Config,
+    status: &WorkerStatus,
+    token: &watch::Receiver<Option<Secret>>,
+) -> Result<JoinSet<()>, CliError> {
+    let mut serving = JoinSet::new();
+    let mut serve = |listener| {
+        serving.spawn(admin::serve(listener, status.clone(), token.clone(), std::future::pending()));
+    };
+    if let Some(address) = config.admin.listen {
+        serve(Listener::Tcp(bind(address).await?));
+    }
+    if let Some(at) = &config.admin.socket {
+        match Socket::bind(at) {
+            Ok(socket) => serve(Listener::Unix(socket)),
+            Err(error) if config.admin.socket_is_given => {
+                return Err(CliError::usage(format!(
+                    "[admin] socket = \"{at}\": can't listen there: {error}; name another one, or \"off\" \
+                     (RABBIT_SINK__ADMIN__SOCKET overrides it)"
+                )));
+            }
+            Err(error) => tracing::warn!(
+                "no orders without a token: the socket {at} can't be listened at: {error}; [admin] socket names another one"
+            ),
+        }
+    }
+    Ok(serving)
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {

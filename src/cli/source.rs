@@ -1,6 +1,6 @@
 //! The next messages of a queue, for commands that look at them.
 
-use super::exit::CliError;
+use super::exit::{CliError, sentence};
 use super::output::complain;
 use crate::config::Broker;
 use crate::message::Envelope;
@@ -14,6 +14,9 @@ pub(super) async fn next_messages(
     name: &str,
     count: u16,
 ) -> Result<Vec<Envelope>, CliError> {
+    let rabbitmq = Rabbitmq::new(broker)?;
+    let name = format!("{name}/look");
+    let connection = rabbitmq.connect(&name).await?;
     complain(&match count {
         1 => format!("taking the next message of queue {queue} and giving it back: that counts as one delivery of it"),
         _ => format!(
@@ -21,9 +24,6 @@ pub(super) async fn next_messages(
              that counts as one delivery of each"
         ),
     });
-    let rabbitmq = Rabbitmq::new(broker)?;
-    let name = format!("{name}/look");
-    let connection = rabbitmq.connect(&name).await?;
     let looked = connection.look_at_next(queue, count).await;
     connection.close().await;
     match looked {
@@ -39,7 +39,7 @@ pub(super) async fn next_messages(
             "queue {queue} has a single active consumer, or an exclusive one: its messages can't be looked at; \
              give a sample in a file ({failure})"
         ))),
-        Err(failure) if matches!(failure.code.as_ref(), "403" | "404") => Err(CliError::failed(failure.to_string())),
+        Err(failure) if matches!(failure.code.as_ref(), "403" | "404") => Err(CliError::failed(sentence(&failure))),
         Err(failure) => Err(failure.into()),
     }
 }

@@ -1,6 +1,5 @@
 //! `status`: what the running worker does.
 
-use hyper::Method;
 use serde_json::Value;
 
 use super::client::ask;
@@ -23,7 +22,7 @@ const HEADER: [&str; 10] = [
 
 /// Prints a line per pipeline.
 pub(super) async fn execute(config: &Config, out: &mut Out) -> Result<Exit, CliError> {
-    let report = ask(config, Method::GET, "/status").await?.ok()?;
+    let report = ask(config, "/status").await?.ok()?;
     let Some(pipelines) = report.get("pipelines").and_then(Value::as_array) else {
         return Err(CliError::failed("the worker's answer has no pipelines: is it of another version?"));
     };

@@ -12,11 +12,34 @@ use crate::config::{Config, Pipeline};
 use crate::nearest::no_such_pipeline;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Files of cases in TOML, or folders with such
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
+
+const EXAMPLES: &str = "\
+A file of cases:
+  pipeline = \"orders\"                  # unless the config has only one
+
+  [columns]                            # of the table, as CREATE TABLE has them
+  order_id = \"bigint NOT NULL PRIMARY KEY\"
+  price = \"numeric(10,2)\"
+
+  [[case]]
+  name = \"an order\"
+  properties = { message_id = \"a-1\" }
+  body = '{\"order_id\": 1, \"price\": 9.50}'
+  row = { order_id = 1, price = \"9.50\" }
+
+  [[case]]
+  name = \"more digits than the column keeps\"
+  properties = { message_id = \"a-2\" }
+  body = '{\"order_id\": 2, \"price\": 9.505}'
+  rejected = { class = \"mapping\", code = \"lossy\", column = \"price\" }
+
+Exit codes: 0 all pass, 1 some fail, 2 a file isn't one of cases.";
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -33,7 +56,7 @@ pub(super) fn execute(config: &Config, args: &Args, out: &mut Out) -> Result<Exi
         let shown = file.display().to_string();
         let bad = |error: String| CliError::usage(format!("{shown}: {error}"));
         let text = std::fs::read_to_string(&file).map_err(|error| bad(error.to_string()))?;
-        let cases: CaseFile = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
+        let cases: CaseFile = toml::from_str(&text).map_err(|error| CliError::usage(misread(&shown, &text, &error)))?;
         let pipeline = pipeline(config, &cases).map_err(bad)?;
         let database = config.databases.get(&pipeline.database).ok_or_else(|| bad("no database".to_owned()))?;
         let plan = cases::plan(&cases, pipeline, database.kind).map_err(bad)?;
@@ -56,6 +79,13 @@ pub(super) fn execute(config: &Config, args: &Args, out: &mut Out) -> Result<Exi
         out.line(&format!("{passed} passed, {failed} failed"));
     }
     Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// `FILE:LINE:COLUMN: …`, as for the config.
+fn misread(file: &str, text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let (lines, last) = (before.matches('\n').count(), before.rsplit('\n').next().unwrap_or_default());
+    format!("{file}:{}:{}: {}", lines + 1, last.chars().count() + 1, error.message().trim_end())
 }
 
 fn tell(out: &mut Out, file: &str, case: &str, wrong: &[String]) {

@@ -7,7 +7,7 @@ use url::{Host, Url};
 use super::field::Field;
 use super::problems::nearest;
 use super::reader::Section;
-use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter};
+use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter, without_scheme};
 use super::{Broker, Secret};
 
 /// What is connected to where the config names no broker at all.
@@ -45,6 +45,14 @@ fn broker(name: &str, section: Section<'_>) -> Broker {
     broker.management_url = management_url(&section, &login, urls.first());
     if !urls.is_empty() && urls.iter().all(|url| url.scheme() == "amqp") {
         refuse_tls(&section, &broker.tls, "the URL says amqp://, which is not encrypted; write amqps://");
+    }
+    let external = |url: &Url| url.query_pairs().any(|(name, value)| name == "auth_mechanism" && value == "external");
+    if broker.tls.cert_file.is_none() && urls.iter().any(external) {
+        section.contradiction(
+            &["url", "urls", "url_file"],
+            "auth_mechanism=external needs cert_file and key_file".into(),
+            None,
+        );
     }
     broker.urls = urls.into_iter().map(Secret::new).collect();
     section.finish();
@@ -92,6 +100,9 @@ fn urls(section: &Section<'_>, login: &Login) -> Vec<Url> {
     urls
 }
 
+/// Ways to log in: by password, the same in another form, and by the certificate of the connection.
+const MECHANISMS: [&str; 3] = ["plain", "amqplain", "external"];
+
 type Refusal = (String, Option<String>);
 
 /// A URL that the client library understands as it is meant.
@@ -103,7 +114,7 @@ fn address(text: &str, login: &Login) -> Result<Url, Refusal> {
             let near = nearest(other, ["amqp", "amqps"]).map(|near| format!("did you mean {near}://?"));
             return Err((format!("{expected}; found {other}://"), near));
         }
-        None => return Err((format!("{expected}; found something else"), None)),
+        None => return Err((format!("{expected}; found {}", without_scheme(text)), None)),
     }
     let mut url = Url::parse(text).map_err(|error| (format!("{expected}; found an address with {error}"), None))?;
     match url.host() {
@@ -124,6 +135,7 @@ fn address(text: &str, login: &Login) -> Result<Url, Refusal> {
         };
         return Err((message, key));
     }
+    parameters(&url)?;
     if !login.put_into(&mut url) {
         return Err(("can't take the user name and password".into(), None));
     }
@@ -132,6 +144,27 @@ fn address(text: &str, login: &Login) -> Result<Url, Refusal> {
         url.set_path("/%2f");
     }
     Ok(url)
+}
+
+/// What the parameters of a URL say.
+fn parameters(url: &Url) -> Result<(), Refusal> {
+    for (name, value) in url.query_pairs() {
+        let (fits, expected) = match &*name {
+            "frame_max" => {
+                let bytes = value.parse::<u32>();
+                (bytes.is_ok_and(|bytes| bytes == 0 || bytes >= 4096), "bytes, at least 4096 (0: as the broker wants)")
+            }
+            "channel_max" => (value.parse::<u16>().is_ok(), "a whole number, at most 65535 (0: as the broker wants)"),
+            _ => (MECHANISMS.contains(&&*value), "plain, amqplain or external"),
+        };
+        if !fits {
+            return Err((format!("the URL's {name}: expected {expected}"), None));
+        }
+        if value == "external" && url.scheme() == "amqp" {
+            return Err(("auth_mechanism=external logs in by a certificate, which needs amqps://".into(), None));
+        }
+    }
+    Ok(())
 }
 
 /// `management_url`. Without a login of its own it gets the broker's.

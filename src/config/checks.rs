@@ -12,6 +12,7 @@ pub(super) fn pipeline(section: &Section<'_>, pipeline: &mut Pipeline, brokers: 
     prefetch_fits_batches(section, pipeline);
     hold_fits_broker(section, pipeline, brokers);
     rate_fits_hold(section, pipeline);
+    turns(section, pipeline);
     ids(section, pipeline);
     guarantee(section, pipeline);
     dead_letters(section, pipeline);
@@ -72,6 +73,15 @@ fn hold_fits_broker(section: &Section<'_>, pipeline: &Pipeline, brokers: &BTreeM
     );
     let help = "if the broker's timeout is longer, say so: consumer_timeout in the broker's section".to_owned();
     section.contradiction(&["retry.hold"], message, Some(help));
+}
+
+/// Consumers of one process would take turns, too: all but one only wait.
+fn turns(section: &Section<'_>, pipeline: &Pipeline) {
+    if pipeline.single_active_consumer && pipeline.consumers > 1 {
+        let message =
+            format!("with single_active_consumer one of {} consumers reads, the others wait", pipeline.consumers);
+        section.contradiction(&["consumers"], message, Some("set consumers = 1, and start another process".to_owned()));
+    }
 }
 
 /// No message may wait for longer than `hold` because of the rate limit: half of that is the most that is taken.

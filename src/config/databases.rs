@@ -6,7 +6,7 @@ use url::Url;
 
 use super::problems::nearest;
 use super::reader::Section;
-use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter};
+use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter, without_scheme};
 use super::{Database, DatabaseKind, Secret, names};
 
 /// What is written to where the config names no database at all.
@@ -41,6 +41,11 @@ fn database(name: &str, section: Section<'_>) -> Database {
     let database = settings(name, &section, address);
     if is_sqlite {
         refuse_tls(&section, &database.tls, "SQLite is a file, not a server");
+        for key in ["username", "password", "password_file"] {
+            if section.has(key) {
+                section.contradiction(&[key], "no use for it: SQLite is a file and knows no users".into(), None);
+            }
+        }
     }
     section.finish();
     database
@@ -95,7 +100,7 @@ fn kind_of(text: &str) -> Result<DatabaseKind, Refusal> {
         None if text.starts_with("sqlite:") => {
             return Err((format!("{expected}; found sqlite: without //"), Some("write sqlite://FILE".into())));
         }
-        None => return Err((format!("{expected}; found something else"), None)),
+        None => return Err((format!("{expected}; found {}", without_scheme(text)), None)),
     };
     if built {
         Ok(kind)
@@ -138,7 +143,7 @@ const MYSQL_PARAMETERS: [&str; 11] = [
 
 fn checked(kind: DatabaseKind, text: &str, login: &Login) -> Result<String, Refusal> {
     let known: &[&str] = match kind {
-        DatabaseKind::Sqlite => return checked_sqlite(text, login),
+        DatabaseKind::Sqlite => return checked_sqlite(text),
         DatabaseKind::Postgres => &[&POSTGRES_PARAMETERS[..], &["user", "password"]].concat(),
         DatabaseKind::Mysql => {
             &[&MYSQL_PARAMETERS[..], &["statement-cache-capacity", "timezone", "time-zone"]].concat()
@@ -164,10 +169,7 @@ fn checked(kind: DatabaseKind, text: &str, login: &Login) -> Result<String, Refu
     Ok(url.into())
 }
 
-fn checked_sqlite(text: &str, login: &Login) -> Result<String, Refusal> {
-    if !login.is_empty() {
-        return Err(("SQLite knows no users: leave out username, password and password_file".into(), None));
-    }
+fn checked_sqlite(text: &str) -> Result<String, Refusal> {
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     let file = path.strip_prefix("sqlite://").unwrap_or_default();
     if file == ":memory:" || query.split('&').any(|parameter| parameter == "mode=memory") {

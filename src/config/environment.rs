@@ -131,21 +131,16 @@ fn substitute_in(node: &mut Node, path: &str, environment: &[(String, String)], 
                     *text = replaced;
                     node.from_environment = from_environment;
                 }
-                Err(message) => {
-                    let help = match message.ends_with("is not set") {
-                        true => "set it; a plain `$` is written `$$`",
-                        false => "write `$$` for a plain `$`",
-                    };
-                    problems.add(node.at.clone(), path, message, Some(help.to_owned()));
-                }
+                Err((message, help)) => problems.add(node.at.clone(), path, message, Some(help)),
             }
         }
         _ => {}
     }
 }
 
-/// The text with its variables, and whether there were any.
-fn substituted(text: &str, environment: &[(String, String)]) -> Result<(String, bool), String> {
+/// The text with its variables, and whether there were any; or what is wrong, and what helps.
+fn substituted(text: &str, environment: &[(String, String)]) -> Result<(String, bool), (String, String)> {
+    let plain = |message: &str| (message.to_owned(), "write `$$` for a plain `$`".to_owned());
     let (mut out, mut rest, mut found) = (String::with_capacity(text.len()), text, false);
     while let Some(start) = rest.find('$') {
         out.push_str(&rest[..start]);
@@ -154,14 +149,17 @@ fn substituted(text: &str, environment: &[(String, String)]) -> Result<(String, 
             out.push('$');
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            let (name, after) = after.split_once('}').ok_or("`${` has no closing `}`")?;
+            let (name, after) = after.split_once('}').ok_or_else(|| plain("`${` has no closing `}`"))?;
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                return Err(
-                    "between `${` and `}` stands the name of an environment variable: letters, digits, `_`".into()
-                );
+                let message = "between `${` and `}` stands the name of an environment variable: letters, digits, `_`";
+                return Err(plain(message));
             }
+            let unset = || {
+                let message = format!("the environment variable `{name}` is not set");
+                (message, format!("set it, as in: export {name}='…'; a plain `$` is written `$$`"))
+            };
             let value = environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-            out.push_str(value.ok_or_else(|| format!("the environment variable `{name}` is not set"))?);
+            out.push_str(value.ok_or_else(unset)?);
             (rest, found) = (after, true);
         } else {
             out.push('$');

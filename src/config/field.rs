@@ -100,6 +100,20 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Like [`Field::expected`] where the value may be a secret: its kind only.
+    pub fn expected_kind(&self, expected: &str, help: Option<String>) {
+        let found = match &self.node.value {
+            Value::Text(_) => "a text",
+            Value::Integer(_) | Value::Float(_) => "a number",
+            Value::Bool(true) => "true",
+            Value::Bool(false) => "false",
+            Value::Date(_) => "a date",
+            Value::Array(_) => "a list",
+            Value::Table(_) => "a section",
+        };
+        self.wrong(format!("expected {expected}, found {found}"), help);
+    }
+
     /// Text that may be shown.
     pub fn text(&self, expected: &str) -> Option<String> {
         self.problems.may_show(&self.node.at);
@@ -117,7 +131,7 @@ impl<'a> Field<'a> {
         match &self.node.value {
             Value::Text(text) => Some(text.clone()),
             _ => {
-                self.wrong("expected a text in quotes, found something else", None);
+                self.expected_kind("a text in quotes", None);
                 None
             }
         }
@@ -250,7 +264,9 @@ impl<'a> Field<'a> {
                 Some(vec![Field::new(self.problems, self.path.clone(), node)])
             }
             _ => {
-                self.wrong("expected a list, as in [\"…\", \"…\"]", None);
+                let alone = matches!(node.value, Value::Text(_)) && !self.is_override();
+                let help = alone.then(|| "a single one stands in brackets, too: [\"…\"]".to_owned());
+                self.expected_kind("a list, as in [\"…\", \"…\"]", help);
                 None
             }
         }
@@ -271,7 +287,19 @@ impl<'a> Field<'a> {
         match &node.value {
             Value::Table(table) => Some(Section::new(self.problems, self.path.clone(), at, table, keys)),
             _ => {
-                self.wrong(format!("expected a section [{}]", self.path), None);
+                let help = match (&self.node.value, keys.path) {
+                    (Value::Array(_), _) => {
+                        Some("a section's name stands in one pair of brackets, not in two".to_owned())
+                    }
+                    (Value::Bool(true), path) if path.ends_with(".declare") => {
+                        Some("with the defaults: declare = {}".to_owned())
+                    }
+                    (Value::Bool(false), path) if path.ends_with(".declare") => {
+                        Some("leave it out: without the section nothing is declared".to_owned())
+                    }
+                    _ => None,
+                };
+                self.expected_kind(&format!("a section [{}]", self.path), help);
                 None
             }
         }

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use toml::de::DeTable;
-
 use super::keys::ROOT;
 use super::problems::{ConfigErrors, Problems};
-use super::reader::{LISTEN, Section};
+use super::reader::Section;
 use super::tree::{At, Table};
-use super::{Admin, Config, Worker, brokers, checks, databases, environment, pipelines, together};
+use super::{Config, Worker, admin, brokers, checks, databases, environment, pipelines, syntax, together};
 
 /// Reads the config file and what the environment sets over it (`RABBIT_SINK__SECTION__KEY`, and `${NAME}` within
 /// the file's texts). Files that the config names (secrets, TLS) are read or tried, relative to the current folder;
@@ -43,15 +41,8 @@ pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Config, Con
 /// All mistakes at once; see [`ConfigErrors`].
 pub fn load_str(name: &str, text: &str, environment: &[(String, String)]) -> Result<Config, ConfigErrors> {
     let problems = Problems::default();
-    let (document, mistakes) = DeTable::parse_recoverable(text);
-    if !mistakes.is_empty() {
-        for mistake in mistakes {
-            let at = mistake.span().unwrap_or(text.len()..text.len());
-            problems.add(At::File(at), "", format!("not TOML: {}", mistake.message()), None);
-        }
-        return Err(problems.report(name, text, None));
-    }
-    let mut root = Table::from_toml(document.get_ref(), None);
+    let Some(document) = syntax::parse(text, &problems) else { return Err(problems.report(name, text, None)) };
+    let mut root = Table::from_toml(&document, None);
     let mut scalars = Vec::new();
     root.scalars(&mut scalars);
     environment::substitute(&mut root, environment, &problems);
@@ -73,7 +64,7 @@ fn read(root: Section<'_>) -> Config {
     let databases = databases::read(&root);
     let pipelines: BTreeMap<_, _> = pipelines::read(&root, &brokers, &databases);
     checks::connections(&root, &databases, &pipelines);
-    let config = Config { worker: worker(&root), admin: admin(&root), brokers, databases, pipelines };
+    let config = Config { worker: worker(&root), admin: admin::read(&root), brokers, databases, pipelines };
     together::check(&root, &config);
     root.finish();
     config
@@ -81,22 +72,8 @@ fn read(root: Section<'_>) -> Config {
 
 fn worker(root: &Section<'_>) -> Worker {
     let section = root.section("worker");
-    let worker = Worker { shutdown_timeout: section.duration("shutdown_timeout") };
+    let worker =
+        Worker { shutdown_timeout: section.duration("shutdown_timeout"), pause_poll: section.duration("pause_poll") };
     section.finish();
     worker
-}
-
-fn admin(root: &Section<'_>) -> Admin {
-    let section = root.section("admin");
-    let text = section.text("listen").unwrap_or_default();
-    let listen = text.parse().ok();
-    if listen.is_none()
-        && text != "off"
-        && let Some(field) = section.field("listen").filter(|field| !field.is_bad())
-    {
-        let help = text.strip_prefix(':').map(|port| format!("\"0.0.0.0:{port}\" listens on all addresses"));
-        field.expected_with(LISTEN, help);
-    }
-    section.finish();
-    Admin { listen }
 }

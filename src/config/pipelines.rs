@@ -54,6 +54,7 @@ fn pipeline(
         queue,
         table,
         consumers: section.count("consumers"),
+        single_active_consumer: section.flag("single_active_consumer"),
         prefetch: prefetch.unwrap_or(u16::MAX),
         deduplicate: deduplicate(&section, &message_id, columns.as_deref()),
         message_id,

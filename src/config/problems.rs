@@ -5,12 +5,15 @@ use std::fmt;
 use std::ops::Range;
 
 use super::snippet::{self, Snippet};
+use super::syntax::line_of;
 use super::tree::At;
 
 /// All mistakes of one config. `Display` prints the full report, a block for each.
 #[derive(Clone, Debug)]
 pub struct ConfigErrors {
     problems: Vec<ConfigProblem>,
+    /// It isn't TOML in a way that nothing else can be told of it.
+    unread: bool,
 }
 
 /// One mistake. It holds no secret: values of secret or unknown keys are left out of `message` and of the line shown.
@@ -46,9 +49,10 @@ impl fmt::Display for ConfigErrors {
             writeln!(f, "{problem}")?;
         }
         match self.problems.len() {
-            1 => write!(f, "1 mistake in the config"),
-            count => write!(f, "{count} mistakes in the config"),
+            1 => write!(f, "1 mistake in the config")?,
+            count => write!(f, "{count} mistakes in the config")?,
         }
+        if self.unread { write!(f, "; what else may be wrong is told once it is TOML") } else { Ok(()) }
     }
 }
 
@@ -80,8 +84,11 @@ impl fmt::Display for ConfigProblem {
 pub(super) struct Problems {
     found: RefCell<Vec<Found>>,
     plain: RefCell<Vec<Range<usize>>>,
+    /// Where it isn't TOML.
+    unparsed: RefCell<Vec<Range<usize>>>,
 }
 
+#[derive(PartialEq)]
 struct Found {
     at: At,
     key: String,
@@ -90,9 +97,19 @@ struct Found {
 }
 
 impl Problems {
-    /// Notes a mistake at a key.
+    /// Notes a mistake at a key. The same one again changes nothing.
     pub fn add(&self, at: At, key: &str, message: impl Into<String>, help: Option<String>) {
-        self.found.borrow_mut().push(Found { at, key: key.to_owned(), message: message.into(), help });
+        let found = Found { at, key: key.to_owned(), message: message.into(), help };
+        let mut all = self.found.borrow_mut();
+        if !all.contains(&found) {
+            all.push(found);
+        }
+    }
+
+    /// Notes what isn't TOML, at no key. What is said of keys on the same line is left out: it is about a guess.
+    pub fn add_unparsed(&self, span: Range<usize>, message: String, help: Option<String>) {
+        self.unparsed.borrow_mut().push(span.clone());
+        self.add(At::File(span), "", message, help);
     }
 
     /// The value that stands there may be shown. All others are taken for secrets.
@@ -113,12 +130,22 @@ impl Problems {
         self.found.borrow().is_empty()
     }
 
-    /// The report. `scalars`: where the file's values stand; `None`: it can't be parsed.
+    /// The report. `scalars`: where the file's values stand; `None`: that can't be told.
     pub fn report(self, file: &str, text: &str, scalars: Option<Vec<Range<usize>>>) -> ConfigErrors {
         let plain = self.plain.into_inner();
+        let unread = scalars.is_none() && !text.is_empty();
         let hidden = scalars
             .map(|scalars| scalars.into_iter().filter(|span| !plain.contains(span)).collect::<Vec<Range<usize>>>());
+        let unparsed = self.unparsed.into_inner();
         let mut found = self.found.into_inner();
+        let guessed = |found: &Found| match &found.at {
+            At::File(span) => {
+                let line = line_of(text, span.start);
+                !found.key.is_empty() && unparsed.iter().any(|broken| line_of(text, broken.start) == line)
+            }
+            At::Whole | At::Variable(_) => false,
+        };
+        found.retain(|found| !guessed(found));
         found.sort_by_key(|found| match &found.at {
             At::Whole => (0, 0),
             At::File(span) => (1, span.start),
@@ -129,7 +156,9 @@ impl Problems {
             .map(|Found { at, key, message, help }| {
                 let (position, variable, snippet) = match at {
                     At::File(span) => {
-                        let (position, snippet) = snippet::show(text, span, hidden.as_deref());
+                        // Where it isn't TOML, any part of the line could be a secret.
+                        let hidden = hidden.as_deref().filter(|_| !unparsed.contains(&span));
+                        let (position, snippet) = snippet::show(text, span, hidden);
                         (Some(position), None, Some(snippet))
                     }
                     At::Variable(variable) => (None, Some(variable), None),
@@ -138,7 +167,7 @@ impl Problems {
                 ConfigProblem { file: file.to_owned(), position, variable, key, message, help, snippet }
             })
             .collect();
-        ConfigErrors { problems }
+        ConfigErrors { problems, unread }
     }
 }
 

@@ -25,6 +25,9 @@ pub(super) struct Section<'a> {
 
 pub(super) const LISTEN: &str = "an IP address with a port, as in \"127.0.0.1:9464\", or \"off\"";
 
+pub(super) const SOCKET: &str =
+    "the path of a Unix socket, as in \"/run/rabbit-sink/admin.sock\", \"@NAME\", or \"off\"";
+
 static EMPTY: Table = Table::EMPTY;
 
 impl<'a> Section<'a> {
@@ -124,6 +127,7 @@ impl<'a> Section<'a> {
             Kind::Text(expected) => field.text(expected),
             Kind::Table => field.text(super::names::TABLE),
             Kind::Listen => field.text(LISTEN),
+            Kind::Socket => field.text(SOCKET),
             Kind::Reference(_) => field.text(&format!("the name of a {key}")),
             _ => not_of_this_kind(key),
         };

@@ -88,7 +88,7 @@ fn toml_value(literal: &str) -> Option<Value> {
 fn value(kind: &Kind) -> Value {
     match kind {
         Kind::Text(_) | Kind::Secret => json!({ "type": "string" }),
-        Kind::Zone | Kind::SecretFile | Kind::PemFile => json!({ "type": "string", "minLength": 1 }),
+        Kind::Zone | Kind::SecretFile | Kind::PemFile | Kind::Socket => json!({ "type": "string", "minLength": 1 }),
         Kind::Name(_) => json!({ "type": "string", "minLength": 1, "maxLength": 255 }),
         Kind::Table => json!({ "type": "string", "minLength": 1, "maxLength": 127 }),
         Kind::Url(schemes) => text_or_variable(&format!("^({})://", schemes.join("|"))),

@@ -92,7 +92,7 @@ fn opened<T>(
     read: impl FnOnce(&Path) -> Result<T, String>,
 ) -> Option<T> {
     let Value::Text(text) = field.value() else {
-        field.wrong(format!("expected {expected} in quotes, found something else"), None);
+        field.expected_kind(&format!("{expected} in quotes"), None);
         return None;
     };
     let path = Path::new(text);
@@ -156,6 +156,15 @@ pub(super) fn refuse_tls(section: &Section<'_>, tls: &TlsFiles, because: &str) {
 pub(super) fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
     (scheme.len() <= 16 && scheme.chars().all(|c| c.is_ascii_alphabetic())).then_some(scheme)
+}
+
+/// What an address without such a part is, in words that give nothing of it away.
+pub(super) fn without_scheme(text: &str) -> &'static str {
+    match text {
+        "" => "nothing",
+        text if text.contains("://") => "something else before the ://",
+        _ => "no ://",
+    }
 }
 
 /// The first parameter of a URL's query that isn't known. Drivers ignore such, or log them with their value.

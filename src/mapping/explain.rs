@@ -1,6 +1,7 @@
 //! What mapping does with one message, step by step, for people who want to see it.
 
 use super::{CellSource, Plan, Seen};
+use crate::catalogue::Kind;
 use crate::config::{self, ColumnSource, Constant, IdPlace, UnknownFields};
 use crate::decode::{self, Record};
 use crate::error::{ErrorClass, Failure};
@@ -23,6 +24,20 @@ pub struct ColumnStep {
     pub found: Option<String>,
     /// What is written, or why it is refused.
     pub written: Result<Cell, Failure>,
+    /// The column means a point in time, which is written in UTC.
+    pub zoned: bool,
+}
+
+impl ColumnStep {
+    /// What is written, as people read it; `None`: nothing is, or the column's DEFAULT.
+    pub fn written_text(&self, body: &[u8]) -> Option<String> {
+        let cell = self.written.as_ref().ok()?;
+        let mut text = cell_text(cell, body)?;
+        if self.zoned && matches!(cell, Cell::Timestamp(_)) {
+            text.push_str("+00");
+        }
+        Some(text)
+    }
 }
 
 /// All of one message.
@@ -59,14 +74,15 @@ impl Plan {
             }
         }
         seen.id = id.as_ref().ok().and_then(Option::as_ref).map(|(id, _)| id.as_str());
-        let types = self.write.targets.iter().flat_map(|target| &target.columns).map(|column| column.sql_type.clone());
+        let targets = self.write.targets.iter().flat_map(|target| &target.columns);
         let columns = self
             .columns
             .iter()
-            .zip(types)
-            .map(|(column, sql_type)| ColumnStep {
+            .zip(targets)
+            .map(|(column, target)| ColumnStep {
                 column: column.name.clone(),
-                sql_type,
+                sql_type: target.sql_type.clone(),
+                zoned: matches!(target.kind, Kind::Timestamp { zoned: true, .. }),
                 source: source(pipeline, &column.name),
                 found: found(&column.source, &seen),
                 written: column.cell(&seen),

@@ -55,6 +55,7 @@ fn pipeline(columns: Option<Vec<ColumnMapping>>) -> config::Pipeline {
         id_conflict: IdConflict::DeadLetter,
         unknown_fields: UnknownFields::Ignore,
         exactly_once: false,
+        single_active_consumer: false,
         broker: "default".into(),
         database: "default".into(),
         declare: None,

@@ -1,9 +1,9 @@
-//! What somebody says to the loop: resume, stop; and what a storm says to all consumers of a
+//! What somebody says to the loop: resume, pause, stop; and what a storm says to all consumers of a
 //! pipeline.
 
 use tokio::time::Instant;
 
-use super::{Consumer, End};
+use super::{Consumer, End, Storm};
 use crate::rabbitmq::Source;
 use crate::shutdown::Phase;
 use crate::status::{Resume, State};
@@ -26,9 +26,10 @@ impl<S: Source> Consumer<S> {
     }
 
     pub(super) fn storm_changed(&mut self) -> Option<End> {
-        if self.storm.borrow_and_update().is_some() {
+        let begun = self.storm.borrow_and_update().as_ref().map(Storm::reason);
+        if let Some(reason) = begun {
             self.next_storm_check = Some(Instant::now() + self.context.config.retry.max);
-            return self.context.emptiness.is_some().then(|| End::Paused(self.current_state().1.unwrap_or_default()));
+            return self.context.emptiness.is_some().then_some(End::Paused(reason));
         }
         self.next_storm_check = None;
         if self.context.storm.accepted() {
@@ -40,16 +41,33 @@ impl<S: Source> Consumer<S> {
     }
 
     pub(super) async fn shutdown_asked(&mut self) -> Option<End> {
-        match *self.shutdown.borrow_and_update() {
-            Phase::Run => return None,
-            Phase::Abort => return Some(End::Stopped),
-            Phase::Drain => self.draining = true,
+        let phase = *self.shutdown.borrow_and_update();
+        match phase {
+            Phase::Run => None,
+            Phase::Abort => Some(End::Stopped),
+            Phase::Drain => self.drain().await,
+        }
+    }
+
+    /// What is ordered ends like what is stopped: nothing stays in hand for as long as a pause may last.
+    pub(super) async fn pauses_changed(&mut self) -> Option<End> {
+        let paused = self.pauses.borrow_and_update().strongest().is_some();
+        if paused { self.drain().await } else { None }
+    }
+
+    async fn drain(&mut self) -> Option<End> {
+        if std::mem::replace(&mut self.draining, true) {
+            return None;
         }
         self.acks_due = true;
         match self.source.cancel().await {
             Ok(()) => None,
-            Err(_) => Some(End::Stopped),
+            Err(_) => Some(self.drained()),
         }
+    }
+
+    fn drained(&self) -> End {
+        if *self.shutdown.borrow() == Phase::Run { End::PauseOrdered } else { End::Stopped }
     }
 
     /// Draining ends when everything in hand is settled, or at once where it can't be: what waits
@@ -62,6 +80,6 @@ impl<S: Source> Consumer<S> {
         let stuck = matches!(state, State::Holding | State::Paused);
         let paced = self.pace.next_batch().is_some_and(|at| at > Instant::now());
         let done = self.trouble.is_none() && (paced || (self.cancelled && self.batcher.is_empty()));
-        (stuck || done).then_some(End::Stopped)
+        (stuck || done).then(|| self.drained())
     }
 }

@@ -51,7 +51,7 @@ impl<S: Source> Consumer<S> {
             self.idle_since = None;
             self.found_empty = false;
             emptiness.vote(self.index, false);
-            return None;
+            return self.look_at_queue(now).await;
         }
         if self.idle_since.is_some_and(|since| now < since + ASK_EVERY) {
             // Others may have voted since, but what they gave back may be on its way to us.
@@ -92,7 +92,6 @@ impl<S: Source> Consumer<S> {
 
     fn show_ready(&self, ready: Option<u64>) {
         let Some(ready) = ready else { return };
-        let ready = i64::try_from(ready).unwrap_or(i64::MAX);
-        self.context.status.queue_ready.store(ready, std::sync::atomic::Ordering::Relaxed);
+        self.context.status.lag.saw(ready, std::time::Instant::now());
     }
 }

@@ -7,9 +7,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::config;
-use crate::error::Failure;
+use crate::error::{ErrorClass, Failure};
 use crate::message::Envelope;
 use crate::retry::Backoff;
+use crate::status::Reason;
 
 /// A delivery that can't be written, and why.
 #[derive(Clone, Debug)]
@@ -126,10 +127,12 @@ impl Letters {
         self.next.is_some()
     }
 
-    pub(super) fn reason(&self) -> Option<String> {
+    pub(super) fn reason(&self) -> Option<Reason> {
         self.next?;
-        let why = self.failure.as_ref().map_or_else(|| "not confirmed".to_owned(), Failure::to_string);
-        Some(format!("dead letters can't be published: {why}"))
+        let unknown = || Reason::new(ErrorClass::DeadLetterFailed, "not_confirmed", "not confirmed");
+        let why = self.failure.as_ref().map_or_else(unknown, Reason::from);
+        let told = format!("dead letters can't be published: {why}");
+        Some(why.told(told))
     }
 
     /// When to try again.

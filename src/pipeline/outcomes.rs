@@ -87,6 +87,7 @@ impl<S: Source> Consumer<S> {
             return;
         };
         self.acks_due = true;
+        self.settled += 1;
         self.context.status.delivery_duration.observe(settled.arrived.elapsed().as_secs_f64());
         if settled.redelivered {
             self.context.status.unsettled_redelivered.fetch_sub(1, Ordering::Relaxed);

@@ -17,6 +17,8 @@ pub(super) struct Pace {
     max_unacked_bytes: usize,
     /// Moving average of body sizes in bytes.
     mean: f64,
+    /// Subscribing anew would give up the turn on the queue.
+    fixed: bool,
     /// Deliveries since the last change.
     seen: u32,
     interval_per_row: Duration,
@@ -27,7 +29,10 @@ impl Pace {
     pub(super) fn new(config: &config::Pipeline) -> Self {
         // Even if all of the first ones are as large as allowed, they fit.
         let certain = config.limits.max_unacked_bytes / config.limits.max_body.max(1);
-        let first = u16::try_from(certain).unwrap_or(u16::MAX).clamp(1, FIRST_PREFETCH);
+        let certain = u16::try_from(certain).unwrap_or(u16::MAX).max(1);
+        // Where it can't be changed, it has to be right at once.
+        let fixed = config.single_active_consumer;
+        let first = if fixed { certain } else { certain.min(FIRST_PREFETCH) };
         let rate = f64::from(config.limits.max_rows_per_second) / f64::from(config.consumers);
         // What is taken must have its turn well before it would have to be given back.
         let in_time = if rate > 0.0 { rate * config.retry.hold.as_secs_f64() / 2.0 } else { f64::INFINITY };
@@ -35,6 +40,7 @@ impl Pace {
         Pace {
             current: first.min(most),
             most,
+            fixed,
             max_unacked_bytes: config.limits.max_unacked_bytes,
             mean: 0.0,
             seen: 0,
@@ -58,7 +64,7 @@ impl Pace {
     /// The prefetch to change to, if it is worth subscribing anew. Widens eightfold at most after
     /// as many messages as the current prefetch, narrows at once.
     pub(super) fn change(&mut self) -> Option<u16> {
-        if self.seen == 0 {
+        if self.fixed || self.seen == 0 {
             return None;
         }
         let fits = (self.max_unacked_bytes as f64 / self.mean.max(1.0)).min(f64::from(u16::MAX)) as u16;

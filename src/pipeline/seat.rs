@@ -13,6 +13,7 @@ use crate::error::Failure;
 use crate::mapping::Plan;
 use crate::message::{Delivery, Unit};
 use crate::sink::Opening;
+use crate::status::{Link, Peer};
 use crate::writer::{How, Writer, Written};
 
 /// What the writer is asked to do.
@@ -54,12 +55,19 @@ pub(super) struct Seat {
 
 impl Seat {
     /// Starts the task. It ends, and closes its connection, when the seat is dropped.
-    pub(super) fn new(mut writer: Writer, context: Arc<Context>) -> Self {
+    pub(super) fn new(mut writer: Writer, context: Arc<Context>, consumer: usize) -> Self {
         let (jobs, mut todo) = mpsc::channel(1);
         let (done, answers) = mpsc::channel(1);
+        let mut link = Link::new(context.status.connections(Peer::Database), consumer);
         tokio::spawn(async move {
+            let mut known = 0;
             while let Some(job) = todo.recv().await {
+                let busy = link.work();
                 let answer = work(&mut writer, &context, job).await;
+                drop(busy);
+                let (made, open) = writer.connections();
+                link.saw(made - known, open);
+                known = made;
                 if done.send(answer).await.is_err() {
                     break;
                 }

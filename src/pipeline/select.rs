@@ -20,6 +20,7 @@ impl<S: Source> Consumer<S> {
             biased;
             Ok(()) = self.shutdown.changed() => Event::Shutdown,
             Ok(()) = self.orders.changed() => Event::Order,
+            Ok(()) = self.pauses.changed() => Event::Pauses,
             Ok(()) = self.storm.changed() => Event::Storm,
             answer = self.writer.answer() => Event::Writer(answer),
             answer = self.letters.answer() => Event::Letters(answer),

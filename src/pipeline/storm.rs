@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::config::{self, StormAction};
 use crate::error::Cause;
+use crate::status::Reason;
 
 /// Shared by the consumers of one pipeline.
 #[derive(Debug)]
@@ -62,6 +63,12 @@ impl Storm {
             }
         }
         self.active.borrow().clone()
+    }
+
+    /// What its pause is told as.
+    pub(crate) fn reason(cause: &Cause) -> Reason {
+        let text = format!("storm: nearly all messages are rejected with {cause}");
+        Reason::new(cause.class, "storm", text)
     }
 
     pub(crate) fn active(&self) -> Option<Cause> {

@@ -11,6 +11,7 @@ mod emptiness;
 mod faults;
 mod hold;
 mod pace;
+mod pause;
 mod rejection;
 mod schedules;
 mod settling;

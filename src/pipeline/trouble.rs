@@ -17,7 +17,7 @@ use crate::policy::{Action, Stage, decide};
 use crate::rabbitmq::Source;
 use crate::retry::Backoff;
 use crate::sink::is_table_changed;
-use crate::status::State;
+use crate::status::{Reason, State};
 use crate::writer::{How, Written};
 
 /// What to do when the wait is over.
@@ -72,8 +72,8 @@ impl Trouble {
         self.state.is_some()
     }
 
-    pub(super) fn state(&self) -> Option<(State, String)> {
-        self.state.map(|state| (state, self.failure.to_string()))
+    pub(super) fn state(&self) -> Option<(State, Reason)> {
+        self.state.map(|state| (state, Reason::from(&self.failure)))
     }
 
     pub(super) fn job(&mut self, plan: &Arc<Plan>) -> Job {
@@ -299,7 +299,7 @@ impl<S: Source> Consumer<S> {
                 None
             }
             Err(failure) => {
-                let reason = failure.to_string();
+                let reason = Reason::from(&failure);
                 trouble.failure = failure;
                 trouble.state = Some(State::Paused);
                 trouble.wait(Step::Check);

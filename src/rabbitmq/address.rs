@@ -48,9 +48,18 @@ pub(super) fn parse(broker: &config::Broker, url: &config::Secret) -> Result<AMQ
     let port = url.port().unwrap_or_else(|| scheme.default_port());
     // Without a path it is the default vhost; `/` alone is the vhost with the empty name.
     let vhost = decode(url.path().get(1..).unwrap_or("/"), "vhost")?;
+    let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value);
+    let number = |name: &str| parameter(name).map(|value| value.parse::<u32>()).transpose();
     let query = AMQPQueryString {
         heartbeat: Some(u16::try_from(broker.heartbeat.as_secs()).unwrap_or(u16::MAX)),
-        auth_mechanism: certificate_login.then_some(SASLMechanism::External),
+        auth_mechanism: match parameter("auth_mechanism") {
+            Some(name) => Some(name.parse().map_err(|_| wrong("has an auth_mechanism that isn't known".to_owned()))?),
+            None => certificate_login.then_some(SASLMechanism::External),
+        },
+        frame_max: number("frame_max").map_err(|_| wrong("has a frame_max that is no number".to_owned()))?,
+        channel_max: number("channel_max")
+            .map_err(|_| wrong("has a channel_max that is no number".to_owned()))?
+            .map(|channels| u16::try_from(channels).unwrap_or(u16::MAX)),
         ..AMQPQueryString::default()
     };
     Ok(AMQPUri { scheme, authority: AMQPAuthority { userinfo, host, port }, vhost, query })
@@ -144,6 +153,15 @@ mod tests {
         assert_eq!(with("amqps://h").query.auth_mechanism, Some(SASLMechanism::External));
         assert_eq!(with("amqps://u:p@h").query.auth_mechanism, None);
         assert_eq!(with("amqp://h").query.auth_mechanism, None);
+    }
+
+    #[test]
+    fn what_the_url_says_beyond_the_address_is_heard() {
+        let query = parsed("amqps://u:p@h?auth_mechanism=external&frame_max=8192&channel_max=7").query;
+        assert_eq!(query.auth_mechanism, Some(SASLMechanism::External));
+        assert_eq!((query.frame_max, query.channel_max), (Some(8192), Some(7)));
+        let with_certificate = |url: &str| parse(&broker(Some("c.pem")), &config::Secret::new(url)).unwrap();
+        assert_eq!(with_certificate("amqps://h?auth_mechanism=plain").query.auth_mechanism, Some(SASLMechanism::Plain));
     }
 
     #[test]

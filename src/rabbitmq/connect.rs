@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::tcp::RustlsConnector;
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPUri, SASLMechanism};
 use lapin::{AsyncTcpStream, ConnectionProperties};
 
 use super::address;
@@ -102,6 +102,13 @@ impl Rabbitmq {
         self.addresses.iter().all(|address| address.0.scheme == lapin::uri::AMQPScheme::AMQPS)
     }
 
+    /// The addresses, `host:port`, to which login and bodies travel unencrypted through a network.
+    pub fn exposed(&self) -> Vec<String> {
+        let plain = |address: &&Address| address.0.scheme == lapin::uri::AMQPScheme::AMQP;
+        let away = |address: &&Address| !config::is_loopback(&address.0.authority.host);
+        self.addresses.iter().filter(plain).filter(away).map(Address::place).collect()
+    }
+
     async fn connect_to(&self, address: &Address, name: &str) -> Result<Connection, Failure> {
         let limit = self.config.connect_timeout;
         let place = address.place();
@@ -183,6 +190,14 @@ async fn handshake(
 fn refused(place: &str, uri: &AMQPUri, error: &lapin::Error) -> Failure {
     let user = &uri.authority.userinfo.username;
     match (failure::reply_code(error), error.kind()) {
+        (Some(reply::ACCESS_REFUSED), _) if uri.query.auth_mechanism == Some(SASLMechanism::External) => lost(
+            "403",
+            format!(
+                "{place}: the broker refuses the login by our certificate (403 ACCESS_REFUSED); it needs the plugin \
+                 rabbitmq_auth_mechanism_ssl, EXTERNAL among its auth_mechanisms, and a user of the certificate's name \
+                 (ssl_cert_login_from)"
+            ),
+        ),
         (Some(reply::ACCESS_REFUSED), _) => lost(
             "403",
             format!(
@@ -218,6 +233,16 @@ fn refused(place: &str, uri: &AMQPUri, error: &lapin::Error) -> Failure {
             format!("{place}: what answers there isn't AMQP 0-9-1; a TLS port needs amqps:// in the URL"),
         ),
         _ => failure::failed(ErrorClass::SourceLost, place, error),
+    }
+}
+
+/// A broker is there and won't have us as we come: somebody has to change the config or its setup. Otherwise it is away,
+/// or has no room.
+pub fn refuses(failure: &Failure) -> bool {
+    match failure.code.as_ref() {
+        "530" => !at_limit(&failure.message),
+        "403" | "tls" | "tls_files" | "not_amqp" => true,
+        _ => false,
     }
 }
 

@@ -159,18 +159,21 @@ impl Connection {
         }
     }
 
-    /// Declares a pipeline's queue where it is missing, durable and of the type asked for, and
-    /// binds it. A queue that is there stays as it is, whatever its arguments.
+    /// Declares a pipeline's queue where it is missing, durable, of the type asked for and with a single active
+    /// consumer if so, and binds it. A queue that is there stays as it is, whatever its arguments.
     ///
     /// # Errors
     /// Class `source_lost`: 404 where an exchange is missing, 403 without the right.
-    pub async fn declare_source(&self, queue: &str, declare: &Declare) -> Result<(), Failure> {
+    pub async fn declare_source(&self, queue: &str, declare: &Declare, single_active: bool) -> Result<(), Failure> {
         let mut arguments = FieldTable::default();
         let kind = match declare.queue_type {
             QueueType::Classic => "classic",
             QueueType::Quorum => "quorum",
         };
         arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+        if single_active {
+            arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+        }
         self.declare_missing(queue, arguments).await?;
         for binding in &declare.bind {
             let exchange = &binding.exchange;

@@ -1,4 +1,8 @@
-//! RabbitMQ's HTTP API: what AMQP doesn't tell of a queue.
+//! RabbitMQ's HTTP API: what AMQP doesn't tell.
+
+mod facts;
+
+pub use facts::{NodeTimeout, QueueFacts};
 
 use std::fmt;
 use std::io;
@@ -21,39 +25,11 @@ use super::address;
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 
-/// Bytes of an answer. One queue takes a few kilobytes.
+/// Bytes of an answer. One queue takes a few kilobytes, a node's settings ten.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// What the API says of a queue; arguments and policies together, as they are in effect.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct QueueFacts {
-    /// `classic`, `quorum`, `stream`.
-    pub kind: String,
-    /// It outlives a restart of the broker.
-    pub durable: bool,
-    /// Another connection owns it.
-    pub exclusive: bool,
-    /// It goes with its last consumer.
-    pub auto_delete: bool,
-    /// The policy that applies.
-    pub policy: Option<String>,
-    /// Returns after which the broker drops or dead-letters a message, where it is stated; -1: none.
-    pub delivery_limit: Option<i64>,
-    /// Where the broker itself sends what it drops.
-    pub dead_letter_exchange: Option<String>,
-    /// Milliseconds after which messages are dropped.
-    pub message_ttl: Option<i64>,
-    /// Milliseconds without use after which the queue is deleted.
-    pub expires: Option<i64>,
-    /// The most messages, or bytes, and what becomes of more.
-    pub max_length: Option<String>,
-    /// One consumer at a time.
-    pub single_active: bool,
-    /// The highest priority, where it has priorities.
-    pub max_priority: Option<i64>,
-    /// Milliseconds, where the queue or a policy sets its own.
-    pub consumer_timeout: Option<i64>,
-}
+/// How long the API may take to learn a new queue's policies; by default it does so every 5 s.
+const STATISTICS_PATIENCE: Duration = Duration::from_secs(12);
 
 /// The HTTP API of one broker.
 pub struct Management {
@@ -81,21 +57,57 @@ impl Management {
         format!("{host}:{}", self.url.port_or_known_default().unwrap_or(15672))
     }
 
-    /// A queue; `None`: the API knows of no such queue.
+    /// A queue; `None`: the API knows of no such queue. A queue that was made a moment ago is waited
+    /// for: until the API has its statistics, it doesn't tell its policies either.
     ///
     /// # Errors
     /// Class `source_lost`: not reachable, login refused (401), or an answer that isn't the API's.
     pub async fn queue(&self, vhost: &str, queue: &str) -> Result<Option<QueueFacts>, Failure> {
-        Ok(self.get(&["queues", vhost, queue]).await?.as_ref().map(facts))
+        let until = tokio::time::Instant::now() + STATISTICS_PATIENCE;
+        loop {
+            let facts = self.get(&["queues", vhost, queue]).await?.as_ref().map(QueueFacts::read);
+            let complete = facts.as_ref().is_none_or(|facts| facts.policies_known);
+            if complete || tokio::time::Instant::now() >= until {
+                return Ok(facts);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 
-    /// Whether there is an exchange of this name.
+    /// Whether there is an exchange of this name, and anything bound to it; `None`: no such exchange.
     ///
     /// # Errors
     /// As [`Management::queue`].
-    pub async fn exchange_exists(&self, vhost: &str, exchange: &str) -> Result<bool, Failure> {
-        // The default exchange has no name there.
-        Ok(exchange.is_empty() || self.get(&["exchanges", vhost, exchange]).await?.is_some())
+    pub async fn bound(&self, vhost: &str, exchange: &str) -> Result<Option<bool>, Failure> {
+        if self.get(&["exchanges", vhost, exchange]).await?.is_none() {
+            return Ok(None);
+        }
+        let bindings = self.get(&["exchanges", vhost, exchange, "bindings", "source"]).await?;
+        Ok(Some(bindings.as_ref().and_then(Value::as_array).is_none_or(|bindings| !bindings.is_empty())))
+    }
+
+    /// Whether there is a queue of this name.
+    ///
+    /// # Errors
+    /// As [`Management::queue`].
+    pub async fn queue_exists(&self, vhost: &str, queue: &str) -> Result<bool, Failure> {
+        Ok(self.get(&["queues", vhost, queue]).await?.is_some())
+    }
+
+    /// The consumer timeout of the node that answers. RabbitMQ tells it from 4.0 on, and only to a
+    /// user with the tag `administrator`.
+    ///
+    /// # Errors
+    /// As [`Management::queue`].
+    pub async fn node_timeout(&self) -> Result<NodeTimeout, Failure> {
+        let answer = self.ask(&["config", "effective"]).await?;
+        Ok(match answer.status {
+            StatusCode::OK => NodeTimeout::read(&String::from_utf8_lossy(&answer.body)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                NodeTimeout::Untold("the API tells the node's to a user with the tag `administrator` only")
+            }
+            _ => NodeTimeout::Untold("the API tells the node's from RabbitMQ 4.0 on"),
+        })
     }
 
     /// The clock of the node that answers, in microseconds since 1970; `None` where it doesn't say.
@@ -104,43 +116,43 @@ impl Management {
     /// # Errors
     /// As [`Management::queue`].
     pub async fn clock(&self) -> Result<Option<i64>, Failure> {
-        let (_, date) = self.ask(&["whoami"]).await?;
+        let date = self.ask(&["whoami"]).await?.date;
         let date = date.and_then(|date| jiff::fmt::rfc2822::parse(&date).ok());
         Ok(date.map(|date| date.timestamp().as_microsecond() + 500_000))
     }
 
+    /// A JSON document; `None`: there is no such thing.
     async fn get(&self, parts: &[&str]) -> Result<Option<Value>, Failure> {
-        Ok(self.ask(parts).await?.0)
+        let answer = self.ask(parts).await?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::OK => serde_json::from_slice(&answer.body)
+                .map(Some)
+                .map_err(|_| self.fail("management", "what it answers isn't JSON; is it RabbitMQ's?")),
+            StatusCode::UNAUTHORIZED => {
+                Err(self.fail("401", "401: it refuses the login, or the user lacks the tag `management`"))
+            }
+            other => Err(self.fail("management", &format!("it answers {other}"))),
+        }
     }
 
-    /// What it answers, and the date on it.
-    async fn ask(&self, parts: &[&str]) -> Result<(Option<Value>, Option<String>), Failure> {
+    fn fail(&self, code: &'static str, what: &str) -> Failure {
+        let message = format!("the management API at {}: {what}", self.place());
+        Failure::new(ErrorClass::SourceLost, code, message)
+    }
+
+    async fn ask(&self, parts: &[&str]) -> Result<Answer, Failure> {
         let parts = parts.iter().map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
         let base = self.url.path().trim_end_matches('/');
         let base = base.strip_suffix("/api").unwrap_or(base);
         let path = format!("{base}/api/{}", parts.collect::<Vec<_>>().join("/"));
-        let fail = |code: &'static str, what: String| {
-            let message = format!("the management API at {}: {what}", self.place());
-            Failure::new(ErrorClass::SourceLost, code, message)
-        };
-        let (status, date, body) = match tokio::time::timeout(self.timeout, self.exchange(&path)).await {
-            Ok(answer) => answer.map_err(|error| fail("management", error))?,
-            Err(_) => return Err(fail("management", format!("no answer in {:?}", self.timeout))),
-        };
-        match status {
-            StatusCode::NOT_FOUND => Ok((None, date)),
-            StatusCode::OK => serde_json::from_slice(&body)
-                .map(|answer| (Some(answer), date))
-                .map_err(|_| fail("management", "what it answers isn't JSON; is it RabbitMQ's?".to_owned())),
-            StatusCode::UNAUTHORIZED => {
-                let tag = "401: it refuses the login, or the user lacks the tag `management`".to_owned();
-                Err(fail("401", tag))
-            }
-            other => Err(fail("management", format!("it answers {other}"))),
+        match tokio::time::timeout(self.timeout, self.exchange(&path)).await {
+            Ok(answer) => answer.map_err(|error| self.fail("management", &error)),
+            Err(_) => Err(self.fail("management", &format!("no answer in {:?}", self.timeout))),
         }
     }
 
-    async fn exchange(&self, path: &str) -> Result<(StatusCode, Option<String>, Bytes), String> {
+    async fn exchange(&self, path: &str) -> Result<Answer, String> {
         let text = |error: &dyn fmt::Display| error.to_string();
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = self.url.port_or_known_default().unwrap_or(15672);
@@ -172,7 +184,7 @@ impl Management {
             let status = response.status();
             let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
             let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| text(&error))?;
-            Ok((status, date, body.to_bytes()))
+            Ok(Answer { status, date, body: body.to_bytes() })
         };
         tokio::pin!(answered);
         tokio::select! {
@@ -189,34 +201,11 @@ impl Management {
     }
 }
 
-/// A policy may set what an argument doesn't.
-fn facts(queue: &Value) -> QueueFacts {
-    let setting = |name: &str| -> Option<&Value> {
-        let argument = queue.get("arguments").and_then(|arguments| arguments.get(format!("x-{name}")));
-        argument.or_else(|| queue.get("effective_policy_definition")?.get(name)).filter(|value| !value.is_null())
-    };
-    let number = |name| setting(name).and_then(Value::as_i64);
-    let text = |name| setting(name).and_then(Value::as_str).map(str::to_owned);
-    let flag = |name| queue.get(name).and_then(Value::as_bool).unwrap_or(false);
-    let overflow = text("overflow").unwrap_or_else(|| "drop-head".to_owned());
-    let limit = ["max-length", "max-length-bytes"]
-        .into_iter()
-        .find_map(|name| Some(format!("{name} {}, {overflow}", number(name)?)));
-    QueueFacts {
-        kind: queue.get("type").and_then(Value::as_str).unwrap_or("classic").to_owned(),
-        durable: flag("durable"),
-        exclusive: flag("exclusive"),
-        auto_delete: flag("auto_delete"),
-        policy: queue.get("policy").and_then(Value::as_str).filter(|name| !name.is_empty()).map(str::to_owned),
-        delivery_limit: number("delivery-limit"),
-        dead_letter_exchange: text("dead-letter-exchange"),
-        message_ttl: number("message-ttl"),
-        expires: number("expires"),
-        max_length: limit,
-        single_active: setting("single-active-consumer").and_then(Value::as_bool).unwrap_or(false),
-        max_priority: number("max-priority"),
-        consumer_timeout: number("consumer-timeout"),
-    }
+/// What the API has answered.
+struct Answer {
+    status: StatusCode,
+    date: Option<String>,
+    body: Bytes,
 }
 
 /// The AMQP client's stream as the HTTP client takes it.
@@ -243,30 +232,5 @@ impl<S: AsyncWrite + Unpin> Write for Io<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_close(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn an_argument_goes_before_a_policy() {
-        let queue = json!({"type": "quorum", "durable": true, "policy": "p",
-            "arguments": {"x-delivery-limit": 3, "x-max-length": 10},
-            "effective_policy_definition": {"delivery-limit": 7, "message-ttl": 5, "dead-letter-exchange": "dlx"}});
-        let facts = facts(&queue);
-        assert_eq!((facts.delivery_limit, facts.message_ttl), (Some(3), Some(5)));
-        assert_eq!(facts.dead_letter_exchange.as_deref(), Some("dlx"));
-        assert_eq!(facts.max_length.as_deref(), Some("max-length 10, drop-head"));
-        assert_eq!((facts.kind.as_str(), facts.durable, facts.policy.as_deref()), ("quorum", true, Some("p")));
-    }
-
-    #[test]
-    fn an_empty_policy_definition_is_a_list_there() {
-        let queue = json!({"type": "classic", "policy": "", "arguments": {}, "effective_policy_definition": []});
-        assert_eq!(facts(&queue), QueueFacts { kind: "classic".to_owned(), ..QueueFacts::default() });
     }
 }

@@ -247,13 +247,14 @@ pub struct DeadLetters {
     rabbitmq: Rabbitmq,
     name: String,
     publisher: Option<Publisher>,
+    connects: u64,
 }
 
 impl Rabbitmq {
     /// A publisher of dead letters with a connection of its own, made when it is first needed;
     /// `name` as for [`Rabbitmq::connect`].
     pub fn dead_letters(&self, name: &str) -> DeadLetters {
-        DeadLetters { rabbitmq: self.clone(), name: name.to_owned(), publisher: None }
+        DeadLetters { rabbitmq: self.clone(), name: name.to_owned(), publisher: None, connects: 0 }
     }
 }
 
@@ -264,6 +265,12 @@ impl DeadLetters {
     /// Class `dead_letter_failed`.
     pub async fn connection(&mut self) -> Result<Connection, Failure> {
         Ok(self.publisher().await?.connection.clone())
+    }
+
+    /// How many connections it has made, and whether it has one now.
+    pub fn connections(&self) -> (u64, bool) {
+        let open = self.publisher.as_ref().is_some_and(|publisher| publisher.connection.connected());
+        (self.connects, open)
     }
 
     /// The broker has stopped reading what we publish.
@@ -285,6 +292,7 @@ impl DeadLetters {
             None => {
                 let connection = self.rabbitmq.connect(&self.name).await;
                 let connection = connection.map_err(|failure| Failure { class: CLASS, ..failure })?;
+                self.connects += 1;
                 Publisher::start(&connection).await?
             }
         };

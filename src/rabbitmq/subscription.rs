@@ -40,6 +40,8 @@ pub struct Subscription {
     state: State,
     /// The consumer's stream has said its last; asked again it would be silent for ever.
     exhausted: bool,
+    /// See [`Subscription::keep_turn`].
+    keeps_turn: bool,
 }
 
 /// What the stream's end will mean, or has meant.
@@ -80,7 +82,15 @@ impl Subscription {
             outstanding: Outstanding::default(),
             state: State::Active,
             exhausted: false,
+            keeps_turn: false,
         })
+    }
+
+    /// For a queue with a single active consumer. Cancelling would let the next consumer have what follows
+    /// while we still write what came before: so the turn ends with the channel alone, which gives
+    /// back, in their order, what has not been settled. Until then the consumer stays, and its prefetch.
+    pub fn keep_turn(&mut self) {
+        self.keeps_turn = true;
     }
 
     /// How many deliveries are unsettled, those included that [`Source::next`] hasn't handed out
@@ -229,7 +239,9 @@ impl Subscription {
     }
 
     async fn hand_back(mut self) {
-        if self.channel.status().connected() && self.connection.at_least(BrokerVersion::UNCOUNTED_NACK) {
+        // A nack needs the consumer cancelled first.
+        let nack = !self.keeps_turn && self.channel.status().connected();
+        if nack && self.connection.at_least(BrokerVersion::UNCOUNTED_NACK) {
             let nacked = tokio::time::timeout(CLOSE_TIMEOUT, self.requeue_all()).await;
             if !matches!(nacked, Ok(Ok(()))) {
                 tracing::debug!(queue = %self.queue, "giving back by closing the channel instead of by nack");
@@ -288,7 +300,7 @@ impl Source for Subscription {
     }
 
     async fn set_prefetch(&mut self, prefetch: u16) -> Result<(), Failure> {
-        if !matches!(self.state, State::Active) {
+        if self.keeps_turn || !matches!(self.state, State::Active) {
             return Ok(());
         }
         self.stop_consuming().await?;
@@ -303,7 +315,12 @@ impl Source for Subscription {
         if matches!(self.state, State::Active) {
             // First, so that the stream's end is known for ours whenever this future is dropped.
             self.state = State::Cancelled;
-            self.stop_consuming().await?;
+            if self.keeps_turn {
+                // What has been handed out comes first in the queue's order; the rest goes back with the channel.
+                self.exhausted = true;
+            } else {
+                self.stop_consuming().await?;
+            }
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::Opening;
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LetterRow, Outcome, Unit};
+use crate::status::LettersWaiting;
 
 mod sql;
 mod table;
@@ -86,6 +87,9 @@ pub trait LetterTable: Send {
     /// Keeps other changing commands out until the session ends, however that happens. `Some`: who
     /// has it.
     fn lock<'a>(&'a mut self, holder: &'a str) -> BoxFuture<'a, Result<Option<String>, Failure>>;
+
+    /// How many letters of a pipeline wait, and for how long the oldest has, by our clock.
+    fn waiting<'a>(&'a mut self, pipeline: &'a str) -> BoxFuture<'a, Result<LettersWaiting, Failure>>;
 
     /// What there is of a pipeline.
     fn range<'a>(&'a mut self, pipeline: &'a str) -> BoxFuture<'a, Result<LetterRange, Failure>>;

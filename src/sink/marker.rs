@@ -74,7 +74,7 @@ pub(super) fn not_created(ledger: &TableName, cause: &Failure, ddl: &str) -> Fai
         cause.code.clone(),
         format!(
             "the ledger `{ledger}` isn't there, or not to be seen, and this login may not create it. Let somebody run \
-             the following and grant SELECT, INSERT, UPDATE and DELETE on both tables:\n{ddl}"
+             the following and grant SELECT, INSERT, UPDATE and DELETE on these tables:\n{ddl}"
         ),
     );
     failure.detail = cause.detail.clone();

@@ -8,13 +8,15 @@ use sqlx::{Connection, MySqlConnection, Row as _};
 
 use super::letters::Letters;
 use super::optimistic::{self, Ending};
+use super::pauses::{self, Pauses};
 use super::values_sql::Insert;
-use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Session, Survey};
+use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, PauseTable, Session, Survey, Transport};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Deduplication, Ledger, WritePlan};
+use crate::status::LedgerSize;
 
 mod bind;
 mod classify;
@@ -63,6 +65,10 @@ impl Database for Mysql {
         ledger::ddl(table)
     }
 
+    fn pauses_ddl(&self, ledger: &TableName) -> String {
+        <&mut MysqlSession as pauses::Rows>::pauses_ddl(&pauses::table(ledger))
+    }
+
     fn transaction_sql(&self, plan: &WritePlan, rows: &[(usize, Vec<usize>)]) -> Vec<String> {
         // MySQL lowers wait_timeout around it, MariaDB has a timeout of its own for that.
         let mut all = unchanged::begin_texts("START TRANSACTION", plan);
@@ -88,7 +94,7 @@ struct MysqlSession {
     mariadb: bool,
     version: String,
     long_timestamp: bool,
-    tls: bool,
+    transport: Transport,
     /// Bytes (`max_allowed_packet`).
     max_packet: usize,
     begin: String,
@@ -150,8 +156,16 @@ impl Session for MysqlSession {
         Box::pin(self.delete_old(ledger, keep, limit))
     }
 
+    fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
+        Box::pin(self.measure(ledger))
+    }
+
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
         Some(Box::new(Letters { engine: self, table }))
+    }
+
+    fn pauses<'a>(&'a mut self, ledger: &'a TableName) -> Option<Box<dyn PauseTable + 'a>> {
+        Some(Box::new(Pauses { engine: self, table: pauses::table(ledger) }))
     }
 
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

@@ -23,14 +23,17 @@ use futures_util::future::BoxFuture;
 use sqlx::Row;
 
 use super::letters::Letters;
-use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Pooler, Session, Survey};
+use super::pauses::{self, Pauses};
+use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, PauseTable, Pooler, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, WritePlan};
+use crate::status::LedgerSize;
 
 use classify::failure;
+use connect::Guarded;
 use link::Link;
 
 /// A PostgreSQL database that a config names.
@@ -51,12 +54,17 @@ impl Database for Postgres {
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {
         Box::pin(async {
             let conn = connect::connect(&self.config).await?;
-            Ok(Box::new(PostgresSession { link: Link::new(conn) }) as Box<dyn Session>)
+            Ok(Box::new(PostgresSession { link: Link::new(conn), guarded: connect::guarded(&self.config)? })
+                as Box<dyn Session>)
         })
     }
 
     fn ledger_ddl(&self, table: &TableName) -> String {
         ledger::ddl(table)
+    }
+
+    fn pauses_ddl(&self, ledger: &TableName) -> String {
+        <letters::Conn as pauses::Rows>::pauses_ddl(&pauses::table(ledger))
     }
 
     fn between(&self) -> BoxFuture<'_, Result<Option<Pooler>, Failure>> {
@@ -74,6 +82,8 @@ impl Database for Postgres {
 
 struct PostgresSession {
     link: Link,
+    /// How it was asked to be connected.
+    guarded: Guarded,
 }
 
 impl Session for PostgresSession {
@@ -151,8 +161,19 @@ impl Session for PostgresSession {
         })
     }
 
+    fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
+        Box::pin(async move {
+            let result = ledger::size(self.link.enter()?.conn(), ledger).await;
+            self.link.leave(result)
+        })
+    }
+
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
         Some(Box::new(Letters { engine: letters::Conn(self.link.conn()), table }))
+    }
+
+    fn pauses<'a>(&'a mut self, ledger: &'a TableName) -> Option<Box<dyn PauseTable + 'a>> {
+        Some(Box::new(Pauses { engine: letters::Conn(self.link.conn()), table: pauses::table(ledger) }))
     }
 
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
@@ -164,7 +185,7 @@ impl Session for PostgresSession {
 
     fn survey(&mut self) -> BoxFuture<'_, Result<Survey, Failure>> {
         Box::pin(async {
-            let result = survey::survey(self.link.enter()?.conn()).await;
+            let result = survey::survey(self.link.enter()?.conn(), self.guarded).await;
             self.link.leave(result)
         })
     }

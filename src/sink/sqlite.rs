@@ -9,13 +9,15 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
 use super::letters::Letters;
 use super::optimistic::{self, Ending};
+use super::pauses::{self, Pauses};
 use super::values_sql::Insert;
-use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, Session, Survey};
+use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, PauseTable, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
 use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Deduplication, Ledger, WritePlan};
+use crate::status::LedgerSize;
 
 mod bind;
 mod classify;
@@ -147,6 +149,10 @@ impl Database for Sqlite {
     fn ledger_ddl(&self, table: &TableName) -> String {
         ledger::ddl(table)
     }
+
+    fn pauses_ddl(&self, ledger: &TableName) -> String {
+        <&mut SqliteSession as pauses::Rows>::pauses_ddl(&pauses::table(ledger))
+    }
 }
 
 /// One connection. Dropping it ends its thread once the statement in hand is through; SQLite then
@@ -212,8 +218,21 @@ impl Session for SqliteSession {
         Box::pin(self.delete_old(ledger, keep, limit))
     }
 
+    fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
+        Box::pin(async move {
+            let count = format!("SELECT count(*) FROM {}", quote(&ledger.table));
+            let counted = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut self.connection).await;
+            let rows: i64 = counted.map_err(|error| classify::failure(error, &[]))?;
+            Ok(LedgerSize { rows: u64::try_from(rows).ok(), bytes: None })
+        })
+    }
+
     fn letters<'a>(&'a mut self, table: &'a TableName) -> Option<Box<dyn LetterTable + 'a>> {
         Some(Box::new(Letters { engine: self, table }))
+    }
+
+    fn pauses<'a>(&'a mut self, ledger: &'a TableName) -> Option<Box<dyn PauseTable + 'a>> {
+        Some(Box::new(Pauses { engine: self, table: pauses::table(ledger) }))
     }
 
     fn weaknesses(&mut self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

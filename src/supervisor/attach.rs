@@ -5,23 +5,31 @@ use tokio::sync::Mutex;
 use super::Obstacle;
 use crate::checks::{self, Level};
 use crate::config::{self, DeadLetter};
-use crate::error::Failure;
+use crate::error::{ErrorClass, Failure};
+use crate::guarantee::{self, Gap};
 use crate::pipeline::{Context, first_prefetch};
 use crate::rabbitmq::{Connection, QueueState, Rabbitmq, Subscription};
+use crate::status::Reason;
 
-/// Connects, finds or declares the queues, checks them once and subscribes.
+/// Connects, finds or declares the queues, checks them once and subscribes. `weaknesses`: what the database's side says
+/// against the guarantee.
 pub(super) async fn attach(
     rabbitmq: &Rabbitmq,
     context: &Context,
     looked: &Mutex<bool>,
+    weaknesses: &[String],
 ) -> Result<(Connection, Subscription), Obstacle> {
     let pipeline = &context.config;
     let connection = rabbitmq.connect(&pipeline.name).await.map_err(|failure| Obstacle::source(&failure))?;
     let attached = async {
         find_queues(&connection, pipeline).await?;
-        look_once(rabbitmq, &connection, context, looked).await?;
+        look_once(rabbitmq, &connection, context, looked, weaknesses).await?;
         let subscribed = connection.subscribe(&pipeline.queue, first_prefetch(pipeline), &tag(pipeline)).await;
-        subscribed.map_err(|failure| Obstacle::source(&failure))
+        let mut subscription = subscribed.map_err(|failure| Obstacle::source(&failure))?;
+        if pipeline.single_active_consumer {
+            subscription.keep_turn();
+        }
+        Ok(subscription)
     };
     match attached.await {
         Ok(subscription) => Ok((connection, subscription)),
@@ -33,12 +41,13 @@ pub(super) async fn attach(
 }
 
 /// The same checks as `rabbit-sink check`, once for each pipeline of a process: each asks the
-/// broker for what it must refuse, which stands in its log.
+/// broker for what it must refuse, which stands in its log. Then the guarantee can be stated.
 async fn look_once(
     rabbitmq: &Rabbitmq,
     connection: &Connection,
     context: &Context,
     looked: &Mutex<bool>,
+    weaknesses: &[String],
 ) -> Result<(), Obstacle> {
     let pipeline = &context.config;
     let mut looked = looked.lock().await;
@@ -57,17 +66,28 @@ async fn look_once(
             Err(Obstacle::source(&lost.failure.clone().unwrap_or_else(|| lost_while_looking(lost.sentence()))))
         }
         None => match checks::stopping(&findings) {
-            Some(failure) => Err(Obstacle::paused(failure.to_string())),
+            Some(failure) => Err(Obstacle::paused(Reason::from(&failure))),
             None => {
                 *looked = true;
+                let guarantee = state_guarantee(context, weaknesses, &side.gaps, side.known);
+                tracing::info!(pipeline = pipeline.name, "guarantee: {guarantee}");
                 Ok(())
             }
         },
     }
 }
 
+/// Keeps the guarantee's line for the worker's status. `known`: the broker has told what of the queue may speak against
+/// it.
+pub(super) fn state_guarantee(context: &Context, weaknesses: &[String], gaps: &[Gap], known: bool) -> String {
+    let weak: Vec<String> = weaknesses.iter().cloned().chain(gaps.iter().map(|gap| gap.what.clone())).collect();
+    let guarantee = guarantee::of(&context.config, &context.database_config, &weak, !known);
+    *context.status.guarantee.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(guarantee.clone());
+    guarantee
+}
+
 fn lost_while_looking(sentence: String) -> Failure {
-    Failure::new(crate::error::ErrorClass::SourceLost, "checks", sentence)
+    Failure::new(ErrorClass::SourceLost, "checks", sentence)
 }
 
 async fn find_queues(connection: &Connection, pipeline: &config::Pipeline) -> Result<(), Obstacle> {
@@ -77,16 +97,20 @@ async fn find_queues(connection: &Connection, pipeline: &config::Pipeline) -> Re
         // Also where the queue is there: declared but not bound, as after an exchange that was
         // missing, it would look fine and get nothing.
         Some(declare) => {
-            connection.declare_source(&pipeline.queue, declare).await.map_err(refused)?;
+            connection
+                .declare_source(&pipeline.queue, declare, pipeline.single_active_consumer)
+                .await
+                .map_err(refused)?;
             if missing {
                 tracing::info!(pipeline = pipeline.name, queue = pipeline.queue, "queue declared");
             }
         }
         None if missing => {
-            return Err(Obstacle::paused(format!(
+            let text = format!(
                 "queue {} is missing: create it, or set `declare` in pipelines.{}",
                 pipeline.queue, pipeline.name
-            )));
+            );
+            return Err(Obstacle::paused(Reason::new(ErrorClass::SourceLost, "queue_missing", text)));
         }
         None => {}
     }
@@ -107,10 +131,11 @@ async fn find_dead_letter_queue(
         return Ok(());
     }
     if !declare {
-        return Err(Obstacle::paused(format!(
+        let text = format!(
             "dead-letter queue {queue} is missing: create it, or set `declare = true` in pipelines.{}.dead_letter",
             pipeline.name
-        )));
+        );
+        return Err(Obstacle::paused(Reason::new(ErrorClass::DeadLetterFailed, "queue_missing", text)));
     }
     connection.declare_dead_letter_queue(queue).await.map_err(refused)?;
     tracing::info!(pipeline = pipeline.name, queue, "dead-letter queue declared");
@@ -120,7 +145,7 @@ async fn find_dead_letter_queue(
 /// A declaration that the broker refuses waits for somebody to act, any other failure for the broker.
 fn refused(failure: Failure) -> Obstacle {
     match failure.code.as_ref() {
-        "403" | "404" | "405" | "406" => Obstacle::paused(failure.to_string()),
+        "403" | "404" | "405" | "406" => Obstacle::paused(Reason::from(&failure)),
         _ => Obstacle::source(&failure),
     }
 }

@@ -8,6 +8,7 @@ use crate::config::DeadLetter;
 use crate::message::{Delivery, Unit};
 use crate::pipeline::{Context, Hindrance, LetterBox, Rejection, letter_unit};
 use crate::rabbitmq::Rabbitmq;
+use crate::status::Reason;
 use crate::writer::Writer;
 
 /// Tries what failed once more, with nothing taken from the queue: a rehearsal of the rows, and
@@ -17,6 +18,7 @@ pub(super) async fn passed(
     context: &Context,
     prepared: &Prepared,
     rabbitmq: &Rabbitmq,
+    consumer: usize,
 ) -> Result<(), Obstacle> {
     // What mapping refuses by now is a dead letter and keeps nobody from going on.
     let units: Vec<Unit> =
@@ -25,11 +27,11 @@ pub(super) async fn passed(
         let mut writer = Writer::new(context.database.clone(), &context.database_config);
         let rehearsed = writer.rehearse(&prepared.plan.write, &units).await;
         writer.close().await;
-        rehearsed.map_err(|failure| Obstacle::holding(failure.to_string()))?;
+        rehearsed.map_err(|failure| Obstacle::holding(Reason::from(&failure)))?;
     }
     hindrance.deliveries.clear();
     if let Some(letter) = &hindrance.letter {
-        dead_lettered(letter, context, prepared, rabbitmq).await?;
+        dead_lettered(letter, context, prepared, rabbitmq, consumer).await?;
     }
     hindrance.letter = None;
     Ok(())
@@ -40,10 +42,11 @@ async fn dead_lettered(
     context: &Context,
     prepared: &Prepared,
     rabbitmq: &Rabbitmq,
+    consumer: usize,
 ) -> Result<(), Obstacle> {
     let done = match &context.config.dead_letter {
         DeadLetter::Queue { .. } => {
-            let mut letters = QueueLetters::new(rabbitmq, &context.config);
+            let mut letters = QueueLetters::new(rabbitmq, context, consumer);
             let published = letters.publish(std::slice::from_ref(letter)).await;
             letters.close().await;
             published.into_iter().next().unwrap_or(Ok(()))
@@ -56,7 +59,9 @@ async fn dead_lettered(
             rehearsed
         }
     };
-    done.map_err(|failure| Obstacle::holding(format!("dead letters can't be written: {failure}")))
+    done.map_err(|failure| {
+        Obstacle::holding(Reason::from(&failure).told(format!("dead letters can't be written: {failure}")))
+    })
 }
 
 fn again(delivery: &Delivery) -> Delivery {

@@ -1,11 +1,12 @@
 //! Dead letters into a queue.
 
-use crate::config::{self, DeadLetter};
+use crate::config::DeadLetter;
 use crate::dead_letter::{self, Rejected};
 use crate::error::Failure;
 use crate::message::Envelope;
-use crate::pipeline::{LetterBox, Rejection};
+use crate::pipeline::{Context, LetterBox, Rejection};
 use crate::rabbitmq::{DeadLetterQueue, DeadLetters, Rabbitmq, UNROUTABLE};
+use crate::status::{Link, Peer};
 
 /// Publishes on a connection of its own, which an alarm that blocks publishers blocks alone.
 pub(super) struct QueueLetters {
@@ -15,11 +16,14 @@ pub(super) struct QueueLetters {
     table: String,
     dead_letter_queue: String,
     declare: bool,
+    link: Link,
+    connects: u64,
 }
 
 impl QueueLetters {
     /// Connects when there is a letter: where they go into a table, never.
-    pub(super) fn new(rabbitmq: &Rabbitmq, pipeline: &config::Pipeline) -> Self {
+    pub(super) fn new(rabbitmq: &Rabbitmq, context: &Context, consumer: usize) -> Self {
+        let pipeline = &context.config;
         let (dead_letter_queue, declare) = match &pipeline.dead_letter {
             DeadLetter::Queue { name, declare } => (name.clone(), *declare),
             DeadLetter::Table(_) => (String::new(), false),
@@ -31,6 +35,8 @@ impl QueueLetters {
             table: pipeline.table.to_string(),
             dead_letter_queue,
             declare,
+            link: Link::new(context.status.connections(Peer::DeadLetters), consumer),
+            connects: 0,
         }
     }
 
@@ -80,6 +86,16 @@ impl QueueLetters {
 
 impl LetterBox for QueueLetters {
     async fn publish(&mut self, rejections: &[Rejection]) -> Vec<Result<(), Failure>> {
+        let results = self.publish_all(rejections).await;
+        let (made, open) = self.publisher.connections();
+        self.link.saw(made - self.connects, open);
+        self.connects = made;
+        results
+    }
+}
+
+impl QueueLetters {
+    async fn publish_all(&mut self, rejections: &[Rejection]) -> Vec<Result<(), Failure>> {
         match self.publisher.frame_max().await {
             Ok(frame_max) => {
                 let letters = rejections.iter().map(|rejection| self.letter(rejection, frame_max)).collect();

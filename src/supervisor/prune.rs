@@ -1,8 +1,8 @@
-//! Keeps the ledger from growing without end.
+//! Keeps the ledger from growing without end, and an eye on its size.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::Deduplicate;
 use crate::error::Failure;
@@ -30,6 +30,10 @@ pub(super) async fn keep_pruned(context: Arc<Context>, mut shutdown: Shutdown) {
             () = drained(&context) => return,
         }
         wait = EVERY;
+        if context.status.pauses().borrow().strongest().is_some() {
+            // Who pauses for the sake of the database means us, too.
+            continue;
+        }
         // A sweep that takes longer goes on with the next one; one that hangs doesn't hang us.
         let Ok(pruned) = tokio::time::timeout(SWEEP, prune(&context)).await else { continue };
         match pruned {
@@ -56,9 +60,6 @@ async fn drained(context: &Context) {
 async fn prune(context: &Context) -> Result<u64, Failure> {
     let (config, database) = (&context.config, &context.database_config);
     let waits = || context.status.unsettled_redelivered.load(Ordering::Relaxed) > 0;
-    if waits() {
-        return Ok(0);
-    }
     let mut session = context.database.connect().await?;
     let identity =
         LedgerIdentity { pipeline: config.name.clone(), queue: config.queue.clone(), table: config.table.clone() };
@@ -67,10 +68,12 @@ async fn prune(context: &Context) -> Result<u64, Failure> {
     while !waits() {
         let step = session.prune(&ledger, database.ledger_keep, STEP).await?;
         deleted += step;
+        context.status.ledger_pruned.inc_by(step);
         if step < u64::from(STEP) {
             break;
         }
     }
+    context.status.stock.saw_ledger(session.ledger_size(&ledger).await?, Instant::now());
     session.close().await;
     Ok(deleted)
 }

@@ -38,6 +38,12 @@ async fn slow_a_missing_right_is_named_and_the_command_helps() {
     for what in ["read queue", "configure queue", "publish through the default exchange"] {
         assert!(rights.iter().any(|line| line.starts_with("wrong: ") && line.contains(what)), "{what}: {rights:?}");
     }
+    // As many connections as it may have: nothing to mend in the config.
+    let limit = |most: i32| ctl(&["set_user_limits", &user, &format!("{{\"max-connections\":{most}}}")]);
+    limit(0);
+    let exit = check(&config).await.expect(3);
+    assert!(exit.stdout.contains("→ the worker waits until there is room"), "{}", exit.stdout);
+    limit(-1);
     // The command, word for word.
     let command = mend(&found, "permissions");
     let words: Vec<String> = command.split(' ').map(|word| word.trim_matches('\'').to_owned()).collect();
@@ -52,78 +58,190 @@ async fn slow_a_missing_right_is_named_and_the_command_helps() {
     broker.delete(&format!("{queue}.dead")).await;
 }
 
+/// A node with the management API, and a config for one of its queues.
+struct Managed {
+    node: Rabbitmq,
+    broker: Broker,
+    database: TestDatabase,
+}
+
+impl Managed {
+    async fn start() -> Self {
+        let options = RabbitmqOptions { plugins: vec!["rabbitmq_management".to_owned()], ..RabbitmqOptions::default() };
+        let node = Rabbitmq::start_with(options).await;
+        Managed { broker: Broker::of(&node).await, database: table().await, node }
+    }
+
+    fn config(&self, queue: &str, more: &str) -> String {
+        let management = format!("management_url = \"http://127.0.0.1:{}\"\n[database]", self.node.http_port());
+        config(&self.node.url(), &self.database.url, queue, more).replace("[database]", &management)
+    }
+
+    /// The same with another database, for a worker whose ledger isn't to stay.
+    fn elsewhere(&self, config: String, database: &TestDatabase) -> String {
+        config.replace(&self.database.url, &database.url)
+    }
+
+    /// What is said about one thing of a queue.
+    async fn about(&self, queue: &str, check: &str) -> String {
+        about(&lines(&self.config(queue, "")).await, check).join("\n")
+    }
+
+    fn at_least(&self, major: u32, minor: u32) -> bool {
+        let version = self.node.version();
+        let mut numbers = version.trim_start_matches("RabbitMQ ").split('.').map(|part| part.parse::<u32>().unwrap());
+        (numbers.next().unwrap(), numbers.next().unwrap()) >= (major, minor)
+    }
+
+    async fn declare(&self, queue: &str, arguments: &[(&str, AMQPValue)]) {
+        let mut table = FieldTable::default();
+        for (name, value) in arguments {
+            table.insert((*name).into(), value.clone());
+        }
+        self.broker.declare_with(queue, Kind::Quorum, table).await;
+    }
+
+    fn policy(&self, name: &str, queue: &str, definition: &str) {
+        self.node.ctl(&["set_policy", name, &format!("^{queue}$"), definition, "--apply-to", "queues"]);
+    }
+}
+
 #[tokio::test]
 async fn slow_the_management_api_tells_what_amqp_does_not() {
-    let options = RabbitmqOptions { plugins: vec!["rabbitmq_management".to_owned()], ..RabbitmqOptions::default() };
-    let node = Rabbitmq::start_with(options).await;
-    let (broker, database) = (Broker::of(&node).await, table().await);
-    let management = format!("management_url = \"http://127.0.0.1:{}\"\n[database]", node.http_port());
-    let with =
-        |queue: &str, more: &str| config(&node.url(), &database.url, queue, more).replace("[database]", &management);
-    broker.declare("plain", Kind::Quorum).await;
-    let found = lines(&with("plain", "")).await;
+    let managed = Managed::start().await;
+    // All at once: the API takes 5 s to know a queue.
+    let to = |exchange: &str| ("x-dead-letter-exchange", AMQPValue::LongString(exchange.into()));
+    for (queue, arguments) in [
+        ("plain", vec![]),
+        ("short", vec![("x-consumer-timeout", AMQPValue::LongInt(60_000))]),
+        ("long", vec![("x-consumer-timeout", AMQPValue::LongInt(7_200_000))]),
+        ("limited", vec![("x-delivery-limit", AMQPValue::LongInt(3))]),
+        ("endless", vec![("x-delivery-limit", AMQPValue::LongInt(-1))]),
+        ("to-nowhere", vec![to("nowhere")]),
+        ("to-dlx", vec![to("dlx")]),
+        ("by-default", vec![to(""), ("x-dead-letter-routing-key", AMQPValue::LongString("buried".into()))]),
+    ] {
+        managed.declare(queue, &arguments).await;
+    }
+    managed.broker.declare("stream", Kind::Stream).await;
+    let found = lines(&managed.config("plain", "")).await;
     assert_eq!(about(&found, "queue type"), ["ok: quorum, durable"], "{found:#?}");
     assert_eq!(about(&found, "policies"), ["ok: none applies"]);
-    assert!(about(&found, "consumer timeout")[0].starts_with("unknown: not known"), "{found:#?}");
-    assert!(mend(&found, "consumer timeout").starts_with("rabbitmqctl eval "), "{found:#?}");
-    queues_own_timeouts(&node, &broker, &with).await;
-    // A limit without anywhere to go loses messages: a warning, and wrong where exactly once is demanded.
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(3));
-    broker.declare_with("limited", Kind::Quorum, arguments).await;
-    let limited = with("limited", "");
-    check(&limited).await.expect(0);
-    let found = lines(&limited).await;
-    let limit = &about(&found, "delivery limit")[0];
-    assert!(limit.starts_with("warning: 3, and no dead-letter exchange"), "{limit}");
-    let demanding = with("limited", "guarantee = \"exactly_once_effect\"");
-    let exit = check(&demanding).await.expect(4);
-    assert!(exit.stdout.contains("→ raise the delivery limit, or set a dead-letter exchange"), "{}", exit.stdout);
-    // The worker's start refuses it, too, with a ledger of its own.
-    let other = table().await;
-    let demanding = demanding.replace(&database.url, &other.url);
-    let summary = Worker::until_empty(&demanding).await.expect(4).summary();
-    assert!(summary.reason.as_ref().unwrap().contains("delivery limit"), "{summary:?}");
-    // A policy counts like an argument.
-    let policy = "{\"dead-letter-exchange\":\"nowhere\",\"message-ttl\":60000}";
-    node.ctl(&["set_policy", "p", "^(plain|limited)$", policy, "--apply-to", "queues"]);
-    crate::support::wait::eventually(crate::support::wait::PATIENCE, "the policy is seen", async || {
-        about(&lines(&with("plain", "")).await, "policies") == ["ok: p applies"]
-    })
-    .await;
-    let found = lines(&with("limited", "")).await;
-    assert!(about(&found, "delivery limit")[0].starts_with("ok: 3;"), "{found:#?}");
-    let dlx = &about(&found, "broker's dead-lettering")[0];
-    assert!(dlx.starts_with("warning: the exchange \"nowhere\" doesn't exist"), "{dlx}");
+    nodes_timeout(&managed).await;
+    queues_own_timeouts(&managed).await;
+    limits_and_guarantees(&managed).await;
+    policies(&managed).await;
+    dead_letters_of_the_brokers_own(&managed).await;
     // What can't be read at all.
-    broker.declare("stream", Kind::Stream).await;
-    let exit = check(&with("stream", "")).await.expect(4);
+    let exit = check(&managed.config("stream", "")).await.expect(4);
     assert!(exit.stdout.contains("✗ queue type: stream is a stream"), "{}", exit.stdout);
-    // A login that the API refuses makes nothing known.
-    let refused = with("plain", "").replace("http://127", "http://guest:geheim@127");
+    // A login that the API refuses makes nothing known, and the guarantee says what it takes for granted.
+    let refused = managed.config("plain", "").replace("http://127", "http://guest:geheim@127");
     let exit = check(&refused).await.expect(0);
-    assert!(
-        exit.stdout.contains("! management: ") && exit.stdout.contains("? queue type: not known"),
-        "{}",
-        exit.stdout
-    );
+    for said in ["! management: ", "? queue type: not known", "? assumed: the queue is durable"] {
+        assert!(exit.stdout.contains(said), "{said}: {}", exit.stdout);
+    }
     assert!(!exit.stdout.contains("geheim"), "{}", exit.stdout);
+    let known = check(&managed.config("plain", "")).await.expect(0);
+    assert!(!known.stdout.contains("? assumed"), "{}", known.stdout);
+}
+
+/// From 4.0 on the API tells it, to an administrator.
+async fn nodes_timeout(managed: &Managed) {
+    let place = format!("on the node at 127.0.0.1:{}", managed.node.http_port());
+    let set = |value: &str| {
+        managed.node.ctl(&["eval", &format!("application:set_env(rabbit,consumer_timeout,{value}).")]);
+    };
+    for (value, said) in [
+        ("1800000", format!("ok: 30m {place}, above retry.hold (10m)")),
+        ("600000", format!("wrong: 10m {place}, and retry.hold is 10m")),
+        ("undefined", format!("ok: none {place}")),
+    ] {
+        set(value);
+        let untold = "unknown: not known (the API tells the node's from RabbitMQ 4.0 on); taken for 30m";
+        let expected = if managed.at_least(4, 0) { said.as_str() } else { untold };
+        let found = managed.about("plain", "consumer timeout").await;
+        assert!(found.starts_with(expected), "{value}: {found}");
+    }
+    if managed.at_least(4, 0) {
+        set("600000");
+        check(&managed.config("plain", "")).await.expect(4);
+        let other = table().await;
+        let config = managed.elsewhere(managed.config("plain", ""), &other);
+        let summary = Worker::until_empty(&config).await.expect(4).summary();
+        assert!(summary.reason.as_ref().unwrap().contains("retry.hold is 10m"), "the start, too: {summary:?}");
+    }
+    set("1800000");
+    managed.node.ctl(&["add_user", "watcher", "s3cret"]);
+    managed.node.ctl(&["set_user_tags", "watcher", "monitoring"]);
+    managed.node.ctl(&["set_permissions", "watcher", ".*", ".*", ".*"]);
+    let watcher = managed.config("plain", "").replace("http://127", "http://watcher:s3cret@127");
+    let found = lines(&watcher).await;
+    let why = if managed.at_least(4, 0) { "a user with the tag `administrator` only" } else { "from RabbitMQ 4.0 on" };
+    let told = &about(&found, "consumer timeout")[0];
+    assert!(told.starts_with("unknown: not known (the API tells the node's ") && told.contains(why), "{told}");
+    assert!(mend(&found, "consumer timeout").starts_with("rabbitmqctl eval "), "{found:#?}");
 }
 
 /// A queue's own timeout is compared with `hold` where the broker heeds it, and isn't believed where it doesn't.
-async fn queues_own_timeouts(node: &Rabbitmq, broker: &Broker, with: &impl Fn(&str, &str) -> String) {
-    let version = node.version();
-    let mut numbers = version.trim_start_matches("RabbitMQ ").split('.').map(|part| part.parse::<u32>().unwrap());
-    let heeded = (numbers.next().unwrap(), numbers.next().unwrap()) >= (3, 12);
-    for (queue, millis, heeded_says) in [
-        ("short", 60_000, "wrong: 1m on this queue, and retry.hold is 10m"),
-        ("long", 7_200_000, "ok: 2h on this queue, above retry.hold (10m)"),
+async fn queues_own_timeouts(managed: &Managed) {
+    for (queue, heeded) in [
+        ("short", "wrong: 1m on this queue, and retry.hold is 10m"),
+        ("long", "ok: 2h on this queue, above retry.hold (10m)"),
     ] {
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-consumer-timeout".into(), AMQPValue::LongInt(millis));
-        broker.declare_with(queue, Kind::Quorum, arguments).await;
-        let said = about(&lines(&with(queue, "")).await, "consumer timeout").join("\n");
-        let expected = if heeded { heeded_says } else { "which RabbitMQ heeds from 3.12 on; no API tells the node's" };
-        assert!(said.contains(expected), "{version}: {said}");
+        let said = managed.about(queue, "consumer timeout").await;
+        let expected = if managed.at_least(3, 12) { heeded } else { "RabbitMQ heeds the queue's from 3.12 on" };
+        assert!(said.contains(expected), "{said}");
     }
+}
+
+/// A limit without anywhere to go loses messages: a warning, and wrong where exactly once is demanded.
+async fn limits_and_guarantees(managed: &Managed) {
+    const LOST: &str = "and no dead-letter exchange: a message that comes back more often is lost";
+    check(&managed.config("limited", "")).await.expect(0);
+    assert_eq!(managed.about("limited", "delivery limit").await, format!("warning: 3, {LOST}"));
+    let (one, other) = (table().await, table().await);
+    let exit = Worker::until_empty(&managed.elsewhere(managed.config("limited", ""), &one)).await.expect(0);
+    let stated = exit.stderr.lines().find(|line| line.contains("guarantee: ")).unwrap();
+    assert!(stated.contains(&format!("; weakened: 3, {LOST}")) && !stated.contains("assumed"), "{stated}");
+    let demanding = managed.config("limited", "guarantee = \"exactly_once_effect\"");
+    let exit = check(&demanding).await.expect(4);
+    assert!(exit.stdout.contains("→ raise the delivery limit, or set a dead-letter exchange"), "{}", exit.stdout);
+    // The worker's start refuses it, too.
+    let summary = Worker::until_empty(&managed.elsewhere(demanding, &other)).await.expect(4).summary();
+    assert!(summary.reason.as_ref().unwrap().contains("delivery limit"), "{summary:?}");
+    // Before 4.0 it is taken, and the first return is one too many.
+    let expected = if managed.at_least(4, 0) { "ok: none".to_owned() } else { format!("warning: 0, {LOST}") };
+    assert_eq!(managed.about("endless", "delivery limit").await, expected);
+}
+
+/// A policy counts like an argument, from the queue's first moment on; of two numbers the lower one counts.
+async fn policies(managed: &Managed) {
+    managed.policy("few", "new", "{\"delivery-limit\":3,\"max-length\":7}");
+    managed.declare("new", &[("x-delivery-limit", AMQPValue::LongInt(30))]).await;
+    let found = lines(&managed.config("new", "")).await;
+    assert_eq!(about(&found, "policies"), ["ok: few applies"], "{found:#?}");
+    assert!(about(&found, "delivery limit")[0].starts_with("warning: 3, and no"), "{found:#?}");
+    assert_eq!(about(&found, "lifetime"), ["warning: messages are dropped beyond max-length 7, drop-head"]);
+}
+
+async fn dead_letters_of_the_brokers_own(managed: &Managed) {
+    const DROPS: &str = "the broker drops in silence";
+    let options = lapin::options::ExchangeDeclareOptions::default();
+    let fanout = lapin::ExchangeKind::Fanout;
+    managed.broker.channel.exchange_declare("dlx".into(), fanout, options, FieldTable::default()).await.unwrap();
+    let said = async |queue: &str| managed.about(queue, "broker's dead-lettering").await;
+    assert_eq!(said("to-nowhere").await, format!("warning: the exchange \"nowhere\" doesn't exist: {DROPS}"));
+    assert_eq!(said("to-dlx").await, format!("warning: nothing is bound to the exchange \"dlx\": {DROPS}"));
+    assert_eq!(said("by-default").await, format!("warning: the queue \"buried\" doesn't exist: {DROPS}"));
+    managed.declare("buried", &[]).await;
+    let bind = lapin::options::QueueBindOptions::default();
+    managed
+        .broker
+        .channel
+        .queue_bind("buried".into(), "dlx".into(), "".into(), bind, FieldTable::default())
+        .await
+        .unwrap();
+    assert_eq!(said("to-dlx").await, "ok: to exchange \"dlx\"");
+    assert_eq!(said("by-default").await, "ok: to the default exchange");
 }

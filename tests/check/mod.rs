@@ -194,7 +194,7 @@ async fn a_demanded_guarantee_is_refused_where_it_can_not_be_kept() {
     let weak = good.replace("[admin]", "on_connect = [\"PRAGMA synchronous = NORMAL\"]\n[admin]");
     let exit = check(&weak).await.expect(4);
     assert!(exit.stdout.contains("✗ guarantee: guarantee = \"exactly_once_effect\" can't be kept"), "{}", exit.stdout);
-    assert!(exit.stdout.contains("→ change synchronous = NORMAL on the server"), "{}", exit.stdout);
+    assert!(exit.stdout.contains("→ take PRAGMA synchronous out of on_connect"), "{}", exit.stdout);
     check(&weak.replace(demand, "")).await.expect(0);
     let summary = Worker::until_empty(&weak).await.expect(4).summary();
     assert!(summary.reason.as_ref().unwrap().contains("synchronous = NORMAL"), "{summary:?}");

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use rabbit_sink::config::{
-    DatabaseKind, DeadLetter, Deduplicate, IdConflict, IdPlace, Place, Property, StormAction, UnknownFields,
+    AdminSocket, DatabaseKind, DeadLetter, Deduplicate, IdConflict, IdPlace, Place, Property, StormAction,
+    UnknownFields,
 };
 
 use crate::{LEAST, good};
@@ -13,6 +14,9 @@ fn of_the_worker_and_its_servers() {
     let config = good(LEAST);
     assert_eq!(config.worker.shutdown_timeout, Duration::from_secs(25));
     assert_eq!(config.admin.listen, Some("127.0.0.1:9464".parse().unwrap()));
+    let socket = cfg!(target_os = "linux").then(|| AdminSocket::Abstract("rabbit-sink/127.0.0.1:9464".to_owned()));
+    assert_eq!((config.admin.socket, config.admin.socket_is_given), (socket, false));
+    assert_eq!(config.admin.token, None);
 
     let broker = &config.brokers["default"];
     assert_eq!(config.brokers.len(), 1);

@@ -10,7 +10,7 @@ fn sample(name: &str) -> Config {
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), "s3cret/\n").unwrap();
     let secret = secret.path().display().to_string();
-    let mut environment = env(&[("RABBITMQ_PASSWORD", "r/1"), ("MYSQL_PASSWORD", "m@1")]);
+    let mut environment = env(&[("RABBITMQ_PASSWORD", "r/1"), ("MYSQL_PASSWORD", "m@1"), ("POSTGRES_PASSWORD", "p")]);
     if name == "postgres.toml" {
         environment.push(("RABBIT_SINK__RABBITMQ__PASSWORD_FILE".into(), secret.clone()));
         environment.push(("RABBIT_SINK__DATABASE__PASSWORD_FILE".into(), secret));
@@ -67,5 +67,18 @@ fn all_of_them_are_tested() {
         .filter(|name| name.ends_with(".toml"))
         .collect();
     names.sort();
-    assert_eq!(names, ["mysql.toml", "postgres.toml", "quickstart.toml", "rabbit-sink.toml", "sqlite.toml"]);
+    assert_eq!(
+        names,
+        ["mysql.toml", "partitions.toml", "postgres.toml", "quickstart.toml", "rabbit-sink.toml", "sqlite.toml"]
+    );
+}
+
+#[test]
+fn partitions() {
+    let config = sample("partitions.toml");
+    assert_eq!(config.pipelines.len(), 4);
+    for (n, pipeline) in config.pipelines.values().enumerate() {
+        assert_eq!((pipeline.name.clone(), pipeline.queue.clone()), (format!("orders_{n}"), format!("orders.{n}")));
+        assert!(pipeline.single_active_consumer && pipeline.consumers == 1 && pipeline.declare.is_some());
+    }
 }

@@ -96,6 +96,9 @@ fn with(keys: &Keys, line: &str) -> String {
     format!("{}{}\n{}\n{partner}\n{line}\n", home.more, home.header, needs.join("\n"))
 }
 
+const VARIABLES: [(&str, &str); 3] =
+    [("RABBITMQ_PASSWORD", "p"), ("DATABASE_PASSWORD", "p"), ("RABBIT_SINK_TOKEN", "0123456789abcdef")];
+
 /// With files where the config names some, and variables.
 fn load(text: &str) -> Result<Config, ConfigErrors> {
     let folder = tempfile::tempdir().unwrap();
@@ -110,6 +113,7 @@ fn load(text: &str) -> Result<Config, ConfigErrors> {
         ("management-url", "http://h"),
         ("rabbitmq-password", "p"),
         ("database-password", "p"),
+        ("token", "0123456789abcdef"),
     ];
     let mut text = text.to_owned();
     for (name, content) in secrets {
@@ -118,7 +122,7 @@ fn load(text: &str) -> Result<Config, ConfigErrors> {
     let pem = file("x.pem", "-");
     let parts: Vec<&str> =
         text.split('"').map(|part| if part.starts_with("/etc/ssl/") { &pem } else { part }).collect();
-    load_str("test.toml", &parts.join("\""), &env(&[("RABBITMQ_PASSWORD", "p"), ("DATABASE_PASSWORD", "p")]))
+    load_str("test.toml", &parts.join("\""), &env(&VARIABLES))
 }
 
 /// Every key of every section that is a value.

@@ -169,6 +169,12 @@ fn a_rate_limit_lowers_the_prefetch() {
 
 #[test]
 fn the_admin_listener() {
+    let socket = |more: &str| good(&with(&format!("[admin]\n{more}"))).admin.socket.map(|socket| socket.to_string());
+    assert_eq!(socket("socket = \"off\""), None);
+    assert_eq!(socket("socket = \"/run/a.sock\"").as_deref(), Some("/run/a.sock"));
+    assert_eq!(socket("socket = \"@a\"").as_deref(), Some("@a"));
+    assert_eq!(socket("listen = \"[::1]:9\"").as_deref(), Some("@rabbit-sink/[::1]:9"));
+    assert_eq!(socket("listen = \"off\""), None, "nothing is served where nothing is asked for");
     let listen = |value: &str| good(&with(&format!("[admin]\nlisten = \"{value}\""))).admin.listen;
     assert_eq!(listen("off"), None);
     assert_eq!(listen("[::]:80"), Some("[::]:80".parse().unwrap()));

@@ -83,6 +83,7 @@ fn every_command_line_parses() {
         "health",
         "init",
         "man",
+        "pause",
         "resume",
         "run",
         "schema",

@@ -144,7 +144,22 @@ async fn without_a_server_it_tells_what_it_can() {
     let unknown = Worker::command(&config, ["explain", "ordres", "-"]).wait().await.expect(2);
     assert!(unknown.stderr.contains("orders"), "{}", unknown.stderr);
     let nothing = Worker::command(&config, ["explain", "orders"]).wait().await.expect(2);
-    assert!(nothing.stderr.contains("--from-queue") || nothing.stderr.contains("FILE"), "{}", nothing.stderr);
+    assert!(nothing.stderr.contains("<PIPELINE> <FILE|-|--from-queue>"), "{}", nothing.stderr);
+}
+
+/// A point in time is written in UTC, whatever zone it was sent in: that is said.
+#[tokio::test]
+async fn a_time_with_a_zone_is_shown_with_one() {
+    let database = TestDatabase::fresh(Server::Postgres).await;
+    database.execute("CREATE TABLE orders (id text PRIMARY KEY, at timestamptz, local timestamp)").await;
+    let config = crate::check::config(&shared_amqp_url(), &database.url, "nowhere", "message_id = [\"/id\"]");
+    let body = "{\"id\": \"a\", \"at\": \"2026-01-31T01:02:03+02:00\", \"local\": \"2026-01-31 01:02:03\"}";
+    let (_, told) = told(&config, body, &[]).await;
+    let written = |column: &str| {
+        let columns = told["columns"].as_array().unwrap();
+        columns.iter().find(|step| step["column"] == column).unwrap()["written"].clone()
+    };
+    assert_eq!((written("at"), written("local")), (json!("2026-01-30 23:02:03+00"), json!("2026-01-31 01:02:03")));
 }
 
 #[tokio::test]

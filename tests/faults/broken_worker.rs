@@ -50,7 +50,8 @@ async fn main() {
     let status = WorkerStatus::of(&config);
     if let Some(address) = config.admin.listen {
         let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
-        tokio::spawn(admin::serve(listener, status.clone(), std::future::pending()));
+        let (listener, (_, token)) = (admin::Listener::Tcp(listener), tokio::sync::watch::channel(None));
+        tokio::spawn(admin::serve(listener, status.clone(), token, std::future::pending()));
     }
     let open = move |config: &config::Database| -> Result<Arc<dyn Database>, Failure> {
         Ok(Arc::new(BrokenDatabase { inner: sink::open(config)?, broken }))

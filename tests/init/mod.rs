@@ -246,6 +246,69 @@ async fn a_missing_column_is_offered_with_the_samples_type() {
     }
 }
 
+/// A table's name that is misspelt costs no message a delivery, and the nearest one is named; where samples are at hand,
+/// the config is for the table that can be made of them.
+#[tokio::test]
+async fn a_table_that_is_not_there_is_told_before_a_message_is_taken() {
+    let broker = Broker::shared().await;
+    let queue = unique_name("init");
+    broker.declare(&queue, Kind::Quorum).await;
+    broker.publish(&queue, [Message::json("a", "{\"id\": 1, \"total\": 2.50}")]).await;
+    for server in Server::ALL {
+        let database = TestDatabase::fresh(server).await;
+        database.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY)").await;
+        let alone = command("", &["init", "--table", "ordres"], &database).await.expect(4);
+        assert!(alone.stderr.contains("(there is: ") && alone.stderr.contains("orders)"), "{}", alone.stderr);
+        // No login to the database: nothing is asked of the queue.
+        let wrong = database.url.replace("test@", "geheim@");
+        if wrong != database.url {
+            let given = ["init", "--table", "orders", "--from-queue", &queue, "--database", &wrong];
+            let failed = Worker::command_with("", given, [("RABBIT_SINK__RABBITMQ__URL", shared_amqp_url().as_str())]);
+            let failed = failed.wait().await.expect(4);
+            assert!(!failed.stderr.contains("taking the next message"), "{server:?} {}", failed.stderr);
+            assert!(!failed.stderr.contains("geheim"), "{server:?} {}", failed.stderr);
+        }
+        let file = sample("{\"id\": 1, \"total\": 2.50}");
+        let given = ["init", "--table", "made", "--sample", file.path().to_str().unwrap(), "--queue", &queue];
+        let config = command("", &given, &database).await.expect(0);
+        assert!(config.stderr.contains("a table made of the samples, which `--ddl` prints"), "{}", config.stderr);
+        let ddl = command("", &[&given[..], &["--ddl"]].concat(), &database).await.expect(0);
+        database.execute(&ddl.stdout).await;
+        command(&config.stdout, &["check"], &database).await.expect(0);
+    }
+    let first = &broker.drain(&queue).await[0];
+    assert!(!first.redelivered, "nobody has taken it");
+    broker.delete(&queue).await;
+}
+
+/// A column for JSON takes the object of its name as a whole; columns made of samples stand in the message's order.
+#[tokio::test]
+async fn objects_and_the_messages_order_are_kept() {
+    for server in Server::ALL {
+        let database = TestDatabase::fresh(server).await;
+        let json = if server == Server::Postgres { "jsonb" } else { "json" };
+        database.execute(&format!("CREATE TABLE t (id INTEGER PRIMARY KEY, ship_to {json}, city varchar(20))")).await;
+        let text =
+            "{\"zone\": 1, \"id\": 7, \"shipTo\": {\"city\": \"Ulm\", \"at\": {\"x\": 1}}, \"at\": \"08:30:00\"}";
+        let file = sample(text);
+        let path = file.path().to_str().unwrap();
+        let init = command("", &["init", "--table", "t", "--sample", path], &database).await.expect(0);
+        for line in
+            ["\nship_to = \"/shipTo\"\n", "\ncity = \"/shipTo/city\"\n", "\n# zone = \"/zone\"   # in the sample"]
+        {
+            assert!(init.stdout.contains(line), "{server:?} {line:?}: {}", init.stdout);
+        }
+        assert!(!init.stderr.contains("/shipTo/"), "{server:?} {}", init.stderr);
+        let told = command(&init.stdout, &["explain", "t", path, "--write"], &database).await.expect(0);
+        assert!(told.stdout.contains("{\"city\": \"Ulm\""), "{server:?} {}", told.stdout);
+        let ddl = command("", &["init", "--table", "u", "--sample", path, "--ddl"], &database).await.expect(0).stdout;
+        let places = ["zone", "id", "ship_to_city", "ship_to_at_x"].map(|name| ddl.find(name).unwrap());
+        assert!(places.is_sorted(), "{ddl}");
+        assert_eq!(ddl.contains("at` time(6)") || ddl.contains("\"at\" time"), server != Server::Sqlite, "{ddl}");
+        database.execute(&ddl).await;
+    }
+}
+
 /// Without a word about where the database is, `init` asks for it, and a password that the config will want is said.
 #[tokio::test]
 async fn what_a_new_user_has_to_say_is_asked_for() {
@@ -254,7 +317,19 @@ async fn what_a_new_user_has_to_say_is_asked_for() {
     let database = TestDatabase::fresh(Server::Postgres).await;
     database.execute("CREATE TABLE t (id int)").await;
     let exit = Worker::command("", ["init", "--table", "t", "--database", &database.url]).wait().await.expect(0);
-    assert!(exit.stderr.contains("takes a password from DATABASE_PASSWORD: set it"), "{}", exit.stderr);
+    assert!(exit.stderr.contains("before the next command, export DATABASE_PASSWORD='…'"), "{}", exit.stderr);
     let check = Worker::command(&exit.stdout, ["check"]).wait().await.expect(2);
-    assert!(check.stderr.contains("`DATABASE_PASSWORD` is not set") && check.stderr.contains("set it; a plain"));
+    for said in ["`DATABASE_PASSWORD` is not set", "export DATABASE_PASSWORD='…'"] {
+        assert!(check.stderr.contains(said), "{}", check.stderr);
+    }
+    // What was given by option is named so, and an address that nobody gave is asked for.
+    let given = ["init", "--table", "t", "--database", "localhost/shop"];
+    let exit = Worker::command("", given).wait().await.expect(2);
+    assert!(exit.stderr.contains("--database: expected an address that begins with postgres://"), "{}", exit.stderr);
+    let exit = Worker::command("", ["init", "--from-queue", "t"]).wait().await;
+    let local = exit.code == Some(3);
+    assert!(!local || exit.stderr.contains("which broker? Give --rabbitmq amqp://"), "{}", exit.stderr);
+    let refused = shared_amqp_url().replace("guest:guest", "guest:geheim");
+    let exit = Worker::command("", ["init", "--from-queue", "t", "--rabbitmq", &refused]).wait().await.expect(4);
+    assert!(exit.stderr.contains("the broker refuses the login") && !exit.stderr.contains("geheim"), "{}", exit.stderr);
 }

@@ -166,7 +166,7 @@ async fn a_source_is_declared_only_where_it_is_missing() {
     let declare = Declare { queue_type: QueueType::Quorum, bind };
 
     let queue = client.name("declared");
-    connection.declare_source(&queue, &declare).await.unwrap();
+    connection.declare_source(&queue, &declare, false).await.unwrap();
     let list = ctl(&["-q", "list_queues", "name", "type", "durable"]).await;
     assert!(
         list.lines().any(|line| line.contains(&queue) && line.contains("quorum") && line.contains("true")),
@@ -182,11 +182,11 @@ async fn a_source_is_declared_only_where_it_is_missing() {
 
     // Another type is no reason to stop: the queue stays, and is bound.
     let classic = client.declare("classic", &[("x-max-length", AMQPValue::LongInt(7))]).await;
-    connection.declare_source(&classic, &declare).await.unwrap();
+    connection.declare_source(&classic, &declare, false).await.unwrap();
 
     let missing = vec![Binding { exchange: "no.such.exchange".to_owned(), routing_key: String::new() }];
     let declare = Declare { queue_type: QueueType::Classic, bind: missing };
-    let failure = connection.declare_source(&queue, &declare).await.unwrap_err();
+    let failure = connection.declare_source(&queue, &declare, false).await.unwrap_err();
     assert_eq!(failure.code, "404");
     assert!(failure.message.contains("no.such.exchange"), "{failure}");
     client.channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await.unwrap();

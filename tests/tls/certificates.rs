@@ -47,6 +47,13 @@ impl Authority {
         self.signed(name, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// A file beside the certificates, for everybody to read.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let file = self.folder.join(name);
+        std::fs::write(&file, text).expect("a file in an own folder");
+        self::text(&file)
+    }
+
     fn signed(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> Pair {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);

@@ -11,17 +11,24 @@ use crate::support::servers::{Mysql, Postgres, PostgresOptions, Rabbitmq, shared
 use crate::support::wait::unique_name;
 use crate::support::worker::{Exit, Worker};
 pub use certificates::Authority;
+use certificates::Pair;
 
 const TABLE: &str = "CREATE TABLE orders (id varchar(40) PRIMARY KEY)";
 
 /// A worker that moves what is there and ends.
 async fn until_empty(rabbitmq: &str, database: &str, queue: &str) -> Exit {
+    until_empty_where(None, rabbitmq, database, queue).await
+}
+
+/// As [`until_empty`], on a machine whose own trust is in these certificates alone.
+async fn until_empty_where(system: Option<&str>, rabbitmq: &str, database: &str, queue: &str) -> Exit {
     let config = format!(
         "[rabbitmq]\n{rabbitmq}\n[database]\n{database}\n[admin]\nlisten = \"off\"\n[pipelines.orders]\n\
          queue = \"{queue}\"\ntable = \"orders\"\n[pipelines.orders.columns]\nid = \"/id\"\n\
          [pipelines.orders.retry]\ninitial = \"50ms\"\nmax = \"200ms\"\nhold = \"1s\"\nmissing_parent = \"100ms\"\n"
     );
-    Worker::until_empty(&config).await
+    let environment = system.map(|file| ("SSL_CERT_FILE", file));
+    Worker::command_with(&config, ["run", "--until-empty", "--json"], environment).wait().await
 }
 
 /// A broker that speaks TLS only to those who have a certificate of the authority's, too.
@@ -56,7 +63,7 @@ async fn slow_the_broker_is_verified_and_a_certificate_logs_in() {
     let database = TestDatabase::fresh(Server::Sqlite).await;
     database.execute(TABLE).await;
     let database_keys = format!("url = \"{}\"", database.url);
-    let with = |host: &str, login: &str, ca: &str, pair: &certificates::Pair| {
+    let with = |host: &str, login: &str, ca: &str, pair: &Pair| {
         format!(
             "url = \"amqps://{login}{host}:{port}/%2f\"\nca_file = \"{ca}\"\ncert_file = \"{}\"\nkey_file = \"{}\"",
             pair.certificate, pair.key
@@ -82,6 +89,43 @@ async fn slow_the_broker_is_verified_and_a_certificate_logs_in() {
         assert!(!exit.stderr.contains("guest:guest"), "{}", exit.stderr);
     }
     assert_eq!(database.count("orders").await, 2);
+}
+
+/// What a broker's client needs to log in by its certificate alone.
+#[tokio::test]
+async fn slow_the_brokers_certificate_may_come_from_the_systems_authorities() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let port = free_port();
+    let node = broker(&authority, port).await;
+    let client = authority.client("guest");
+    let producer = Broker::of(&node).await;
+    producer.declare("orders", Kind::Classic).await;
+    producer.publish("orders", [Message::json("1", "{\"id\":\"1\"}")]).await;
+    let database = TestDatabase::fresh(Server::Sqlite).await;
+    database.execute(TABLE).await;
+    let database_keys = format!("url = \"{}\"", database.url);
+    let keys = |url: &str, pair: &Pair| {
+        format!("url = \"{url}\"\ncert_file = \"{}\"\nkey_file = \"{}\"", pair.certificate, pair.key)
+    };
+    let plain = keys(&format!("amqps://localhost:{port}"), &client);
+    let (trusted, strange) = (authority.file(), other.file());
+    // Another system's authorities; the right ones behind a `ca_file` that goes before them.
+    for (system, rabbitmq) in [(&strange, plain.clone()), (&trusted, format!("{plain}\nca_file = \"{strange}\""))] {
+        let exit = until_empty_where(Some(system), &rabbitmq, &database_keys, "orders").await.expect(3);
+        assert!(exit.stderr.contains("UnknownIssuer"), "{}", exit.stderr);
+    }
+    // A certificate that is trusted, of somebody whom the broker doesn't know; and a login that isn't there.
+    let nobody = keys(&format!("amqps://localhost:{port}"), &authority.client("nobody"));
+    let exit = until_empty_where(Some(&trusted), &nobody, &database_keys, "orders").await.expect(3);
+    assert!(exit.stderr.contains("the broker refuses the login by our certificate"), "{}", exit.stderr);
+    // The URL may ask for a password although there is a certificate, and the other way round.
+    for (url, code) in [("localhost:{}?auth_mechanism=plain", 3), ("x:y@localhost:{}?auth_mechanism=external", 0)] {
+        let rabbitmq = keys(&format!("amqps://{}", url.replace("{}", &port.to_string())), &client);
+        until_empty_where(Some(&trusted), &rabbitmq, &database_keys, "orders").await.expect(code);
+    }
+    producer.publish("orders", [Message::json("2", "{\"id\":\"2\"}")]).await;
+    let exit = until_empty_where(Some(&trusted), &plain, &database_keys, "orders").await.expect(0);
+    assert_eq!((exit.summary().written, database.count("orders").await), (1, 2));
 }
 
 /// A queue with one message on the broker that all share.
@@ -111,6 +155,75 @@ async fn verifies(url: &str, authority: &Authority) {
     }
     let database = format!("url = \"{named}\"\nca_file = \"{}\"", authority.file());
     assert_eq!(until_empty(&rabbitmq, &database, &queue).await.expect(0).summary().written, 1);
+    // The system's authorities, with and without others beside them.
+    let full = if url.starts_with("postgres") { "sslmode=verify-full" } else { "ssl-mode=VERIFY_IDENTITY" };
+    let (own, strange) = (authority.file(), other.file());
+    let database = format!("url = \"{named}?{full}\"");
+    let exit = until_empty_where(Some(&strange), &rabbitmq, &database, &queue).await.expect(4);
+    assert!(exit.stderr.contains("UnknownIssuer"), "{}", exit.stderr);
+    for (system, database) in [(&own, database.clone()), (&own, format!("{database}\nca_file = \"{strange}\""))] {
+        producer
+            .publish(&queue, [Message::json(&unique_name("m"), format!("{{\"id\":\"{}\"}}", unique_name("")))])
+            .await;
+        let exit = until_empty_where(Some(system), &rabbitmq, &database, &queue).await.expect(0);
+        assert_eq!(exit.summary().written, 1);
+    }
+    producer.delete(&queue).await;
+}
+
+/// A user whom the database lets in by a certificate of that name: with it, and not without it, nor
+/// with somebody else's.
+async fn logs_in_by_certificate(url: &str, authority: &Authority, refused: &str) {
+    let (producer, queue) = queue_of_one().await;
+    let rabbitmq = format!("url = \"{}\"", shared_amqp_url());
+    let keys = |client: &str| {
+        let pair = authority.client(client);
+        format!("cert_file = \"{}\"\nkey_file = \"{}\"", pair.certificate, pair.key)
+    };
+    let trust = format!("url = \"{url}\"\nca_file = \"{}\"\n", authority.file());
+    for login in [String::new(), keys("somebody")] {
+        let exit = until_empty(&rabbitmq, &format!("{trust}{login}"), &queue).await.expect(4);
+        assert!(exit.stderr.contains(refused), "{}", exit.stderr);
+    }
+    let exit = until_empty(&rabbitmq, &format!("{trust}{}", keys("certified")), &queue).await.expect(0);
+    assert_eq!(exit.summary().written, 1);
+    producer.delete(&queue).await;
+}
+
+/// A server at an address that isn't this machine's own by its look (connecting to it leads here all
+/// the same), without TLS: it gets no password.
+#[tokio::test]
+async fn a_database_without_tls_on_another_machine_gets_no_password() {
+    let (producer, queue) = queue_of_one().await;
+    let rabbitmq = format!("url = \"{}\"", shared_amqp_url());
+    for server in [Server::Postgres, Server::Mysql] {
+        let database = TestDatabase::fresh(server).await;
+        database.execute(TABLE).await;
+        let url = database.url.replace("127.0.0.1", "0.0.0.0");
+        assert!(url.contains("0.0.0.0:"), "{url}");
+        let exit = until_empty(&rabbitmq, &format!("url = \"{url}\""), &queue).await.expect(4);
+        assert!(exit.stderr.contains("no TLS connection that can be trusted"), "{}", exit.stderr);
+    }
+    producer.delete(&queue).await;
+}
+
+/// Whoever asks for less is told so, by `check` and at the start; nobody is told on the machine itself.
+#[tokio::test]
+async fn what_travels_open_is_said() {
+    let (producer, queue) = queue_of_one().await;
+    let database = TestDatabase::fresh(Server::Postgres).await;
+    database.execute(TABLE).await;
+    let away = |url: &str| url.replace("127.0.0.1", "0.0.0.0");
+    let said = async |broker: &str, database: &str| {
+        let exit =
+            until_empty(&format!("url = \"{broker}\""), &format!("url = \"{database}\""), &queue).await.expect(0);
+        let open = ["login and rows travel unencrypted", "login and messages travel unencrypted to 0.0.0.0:"];
+        open.map(|text| exit.stderr.contains(text))
+    };
+    let (broker, open) = (shared_amqp_url(), format!("{}?sslmode=disable", database.url));
+    assert_eq!(said(&broker, &open).await, [false, false]);
+    assert_eq!(said(&broker, &away(&open)).await, [true, false]);
+    assert_eq!(said(&away(&broker), &open).await, [false, true]);
     producer.delete(&queue).await;
 }
 
@@ -118,12 +231,24 @@ async fn verifies(url: &str, authority: &Authority) {
 async fn slow_postgres_is_verified() {
     let authority = Authority::new();
     let server = authority.server("localhost");
-    let settings = [("ssl", "on"), ("ssl_cert_file", &server.certificate), ("ssl_key_file", &server.key)];
+    let who = "hostssl all certified 127.0.0.1/32 cert\nhost all all 127.0.0.1/32 scram-sha-256\n";
+    let (ca, who) = (authority.file(), authority.write("pg_hba.conf", who));
+    let settings = [
+        ("ssl", "on"),
+        ("ssl_cert_file", &server.certificate),
+        ("ssl_key_file", &server.key),
+        ("ssl_ca_file", &ca),
+        ("hba_file", &who),
+    ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let postgres = Postgres::start_with(PostgresOptions { settings }).await;
     let database = TestDatabase::on(&postgres.url()).await;
     database.execute(TABLE).await;
     verifies(&database.url, &authority).await;
+    let database = TestDatabase::on(&postgres.url()).await;
+    database.execute(&format!("{TABLE}; CREATE ROLE certified SUPERUSER LOGIN")).await;
+    let certified = database.url.replace("tester:test@127.0.0.1", "certified@localhost");
+    logs_in_by_certificate(&certified, &authority, "28000").await;
 }
 
 #[tokio::test]
@@ -140,4 +265,9 @@ async fn slow_mysql_is_verified() {
     let database = TestDatabase::on(&mysql.url()).await;
     database.execute(TABLE).await;
     verifies(&database.url, &authority).await;
+    let certified = "CREATE USER certified IDENTIFIED BY 'known' REQUIRE SUBJECT '/CN=certified'";
+    let database = TestDatabase::on(&mysql.url()).await;
+    database.execute(&format!("{TABLE}; {certified}; GRANT ALL ON *.* TO certified")).await;
+    let certified = database.url.replace("tester:test@127.0.0.1", "certified:known@localhost");
+    logs_in_by_certificate(&certified, &authority, "1045").await;
 }

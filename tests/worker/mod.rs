@@ -2,6 +2,8 @@
 
 mod ending;
 mod hold;
+mod metrics;
 mod pace;
+mod pause;
 pub mod scene;
 mod telling;

@@ -170,8 +170,8 @@ impl Scene {
 
     /// Rows in the table by now; `None` while it can't be asked.
     pub async fn rows(&self) -> Option<usize> {
-        let counted = try_rows(&self.database.url, "SELECT CAST(count(*) AS TEXT) FROM orders").await.ok()?;
-        counted[0][0].as_ref()?.parse().ok()
+        let counted = try_rows(&self.database.url, "SELECT CAST(count(*) AS CHAR(20)) FROM orders").await.ok()?;
+        counted[0][0].as_ref()?.trim_end().parse().ok()
     }
 
     /// Waits until every good order that was published stands in the table.

@@ -68,7 +68,9 @@ impl Look<'_> {
             Some(false) => {
                 let text = format!("{name} isn't there, or can't be seen, and this login may not create tables");
                 let marker = TableName { schema: name.schema.clone(), name: format!("{}_pipelines", name.name) };
-                let grants = [(name, &["SELECT", "INSERT", "DELETE"]), (&marker, &["SELECT", "INSERT", "UPDATE"])]
+                let orders = self.orders_table();
+                let (entries, update) = (["SELECT", "INSERT", "DELETE"], ["SELECT", "INSERT", "UPDATE"]);
+                let grants = [(name, &entries), (&marker, &update), (&orders, &entries)]
                     .map(|(table, privileges)| self.grant(privileges, "", table));
                 Finding::wrong("ledger", text).todo("let somebody run this").mend(format!(
                     "{}\n{}",
@@ -79,6 +81,59 @@ impl Look<'_> {
             None => Finding::unknown("ledger", format!("{later}; not known whether this login may create tables"))
                 .todo("if it may not: `rabbit-sink init --ledger` prints the DDL"),
         });
+    }
+
+    /// What every replica has been ordered. Obeyed before anything is taken, so that not being able to
+    /// read it is as wrong as a table that can't be written.
+    pub(super) async fn orders(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
+        let Some(mut pauses) = session.pauses(&self.config.ledger_table) else { return Ok(()) };
+        let read = pauses.read().await;
+        drop(pauses);
+        if let (Purpose::Look, Err(failure)) = (self.purpose, &read)
+            && failure.code == "42501"
+        {
+            let table = self.orders_table();
+            let grant = self.grant(&["SELECT"], "", &table);
+            let finding = Finding::wrong("privileges", format!("this login may not SELECT {table}"));
+            self.add(finding.todo("an order to pause every replica is obeyed before anything else").mend(grant));
+            return Ok(());
+        }
+        let Some(orders) = self.side(read, "orders")? else { return Ok(()) };
+        let seen = orders.is_some();
+        self.side.pause = orders.into_iter().flatten().find(|order| order.pipeline == self.pipeline.name);
+        if self.purpose != Purpose::Look {
+            return Ok(());
+        }
+        let finding = match &self.side.pause {
+            Some(order) => Finding::warning("orders", format!("paused on every replica by {}", order.by))
+                .todo(format!("`rabbit-sink resume {} --all` lifts it", self.pipeline.name)),
+            None if seen => Finding::ok("orders", "no pause of every replica is ordered"),
+            None => {
+                let access = session.access(&self.pipeline.table, &self.config.ledger_table).await.unwrap_or_default();
+                self.unseen_orders(&access)
+            }
+        };
+        self.add(finding);
+        Ok(())
+    }
+
+    fn orders_table(&self) -> TableName {
+        let ledger = &self.config.ledger_table;
+        TableName { schema: ledger.schema.clone(), name: format!("{}_pauses", ledger.name) }
+    }
+
+    fn unseen_orders(&self, access: &Access) -> Finding {
+        let table = self.orders_table();
+        if access.may_create_ledger != Some(false) {
+            let text = "no pause of every replica is ordered";
+            return Finding::ok("orders", format!("{text}; the first one makes the table {table}"));
+        }
+        let text = format!("{table} isn't there, or can't be seen, and this login may not create tables");
+        let grant = self.grant(&["SELECT", "INSERT", "DELETE"], "", &table);
+        let ddl = self.database.pauses_ddl(&self.config.ledger_table);
+        Finding::warning("orders", text)
+            .todo("`pause --all` can't be given or obeyed until somebody runs this")
+            .mend(format!("{}\n{grant}", ddl.trim_end()))
     }
 
     /// The table of dead letters as far as it is there: as the ledger.

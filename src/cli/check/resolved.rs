@@ -13,8 +13,17 @@ pub(super) fn print(config: &Config) -> String {
     let mut text = Toml(String::from("# As it is after defaults, environment and files. Secrets read ***.\n"));
     text.section("worker");
     text.time("shutdown_timeout", config.worker.shutdown_timeout);
+    text.time("pause_poll", config.worker.pause_poll);
     text.section("admin");
     text.text("listen", &config.admin.listen.map_or_else(|| "off".to_owned(), |address| address.to_string()));
+    let socket = config.admin.socket.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string);
+    match config.admin.socket_is_given {
+        true => text.text("socket", &socket),
+        false => text.raw(format_args!("# socket: {socket}")),
+    }
+    if config.admin.token.is_some() {
+        text.raw("# token: set");
+    }
     for broker in config.brokers.values() {
         text.broker(broker);
     }
@@ -143,6 +152,7 @@ impl Toml {
                 UnknownFields::Column(column) => format!("column:{column}"),
             },
         );
+        self.key("single_active_consumer", pipeline.single_active_consumer);
         self.text("guarantee", if pipeline.exactly_once { "exactly_once_effect" } else { "none" });
         self.text("broker", &pipeline.broker);
         self.text("database", &pipeline.database);

@@ -7,7 +7,7 @@
 use super::letter::Letter;
 use super::progress::Progress;
 use super::table::{Row, TablePlace};
-use crate::cli::exit::CliError;
+use crate::cli::exit::{CliError, sentence};
 use crate::config::{Config, DeadLetter, Pipeline};
 use crate::error::Failure;
 use crate::message::Envelope;
@@ -290,7 +290,7 @@ impl From<Held> for Taken {
 /// A broker that answers, but with a no, is reachable.
 pub(super) fn refused(failure: Failure) -> CliError {
     match failure.code.as_ref() {
-        "404" | "405" => CliError::failed(failure.to_string()),
+        "404" | "405" => CliError::failed(sentence(&failure)),
         _ => failure.into(),
     }
 }

@@ -7,7 +7,7 @@ use crate::cli::escape::{escape, escape_lines};
 use crate::cli::output::Out;
 use crate::config::{Deduplicate, Pipeline};
 use crate::error::Failure;
-use crate::mapping::{ColumnStep, Steps, cell_text, place_text};
+use crate::mapping::{ColumnStep, Steps, place_text};
 use crate::message::{Envelope, Outcome};
 
 /// Everything about one message.
@@ -90,7 +90,7 @@ impl Told<'_> {
             step.source.clone(),
             step.found.clone().unwrap_or_else(|| "-".to_owned()),
             match &step.written {
-                Ok(cell) => cell_text(cell, &self.envelope.body).unwrap_or_else(|| "DEFAULT".to_owned()),
+                Ok(_) => step.written_text(&self.envelope.body).unwrap_or_else(|| "DEFAULT".to_owned()),
                 Err(failure) => format!("✗ {}", failure.code),
             },
         ]
@@ -105,7 +105,12 @@ impl Told<'_> {
 
     fn outcome(&self) -> String {
         match &self.rejected {
-            None => format!("a row in {}, as far as can be told without writing it", self.pipeline.table),
+            // What was tried stands below.
+            None if self.rehearsed.is_some() => format!("a row in {}", self.pipeline.table),
+            None => format!(
+                "a row in {}, as far as can be told without writing it (--write tries it, and rolls back)",
+                self.pipeline.table
+            ),
             Some(failure) => {
                 let column = failure.column.as_ref().map(|column| format!(" column {column}")).unwrap_or_default();
                 format!(
@@ -143,7 +148,7 @@ impl Told<'_> {
 
     fn column_json(&self, step: &ColumnStep) -> Value {
         let cell = step.written.as_ref().ok();
-        let text = cell.and_then(|cell| cell_text(cell, &self.envelope.body));
+        let text = step.written_text(&self.envelope.body);
         let null = matches!(cell, Some(crate::message::Cell::Null));
         json!({
             "column": step.column,

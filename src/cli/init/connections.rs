@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::exit::CliError;
+use crate::cli::exit::{CliError, Exit};
 use crate::config::{self, Broker, Database, load_str};
 
 /// Where the config is looked for when nobody says where.
@@ -23,6 +23,7 @@ pub(super) struct Connections {
     pub database_from_environment: bool,
     /// Nothing says it: it is the one that a config without a word has.
     database_by_default: bool,
+    broker_by_default: bool,
 }
 
 impl Connections {
@@ -38,6 +39,18 @@ impl Connections {
             "which database? Give --database postgres://USER:PASSWORD@HOST/DATABASE (or mysql://, sqlite://FILE), or set \
              RABBIT_SINK__DATABASE__URL; {DEFAULT_FILE}, the default, isn't there"
         )))
+    }
+}
+
+impl Connections {
+    /// What to do where the broker isn't reached.
+    pub(super) fn which_broker(&self, mut error: CliError) -> CliError {
+        if self.broker_by_default && error.exit == Exit::Unreachable {
+            error.message.push_str(
+                "; which broker? Give --rabbitmq amqp://USER:PASSWORD@HOST/VHOST, or set RABBIT_SINK__RABBITMQ__URL",
+            );
+        }
+        error
     }
 }
 
@@ -68,12 +81,25 @@ pub(super) fn read(
         }
     };
     let stand_in = if text.contains("[pipelines") { "" } else { STAND_IN };
-    let config = load_str(&path.display().to_string(), &format!("{text}{stand_in}"), &environment)
-        .map_err(|errors| CliError::usage(errors.to_string()))?;
+    // Said by option, it isn't the environment's fault.
+    let named = |errors: config::ConfigErrors| {
+        let mut said = errors.to_string();
+        for (option, variable, key, given) in [
+            ("--database", "RABBIT_SINK__DATABASE__URL", "database.url", database),
+            ("--rabbitmq", "RABBIT_SINK__RABBITMQ__URL", "rabbitmq.url", broker),
+        ] {
+            if given.is_some() {
+                said = said.replace(&format!("environment variable {variable}: {key}: "), &format!("{option}: "));
+            }
+        }
+        CliError::usage(said)
+    };
+    let config = load_str(&path.display().to_string(), &format!("{text}{stand_in}"), &environment).map_err(named)?;
     let missing = |what: &str| CliError::usage(format!("the config has no default {what}: give one by --{what} URL"));
     let default = config.databases.get("default");
     let file = format!("sqlite://{DEFAULT_FILE}");
     Ok(Connections {
+        broker_by_default: broker.is_none() && !broker_from_environment && !text.contains("[rabbitmq]"),
         database_by_default: default.is_some_and(|database| database.url.reveal() == file.as_str()),
         broker: config.brokers.get("default").cloned().ok_or_else(|| missing("rabbitmq"))?,
         database: config.databases.get("default").cloned().ok_or_else(|| missing("database"))?,

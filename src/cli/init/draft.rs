@@ -30,7 +30,13 @@ pub(super) fn for_table(known: &Known, table: &Table, database: &config::Databas
     let mut columns: Vec<Line> =
         table.columns.iter().filter(|column| !column.generated).map(|column| line(column, table, known)).collect();
     let mut remarks = Vec::new();
-    let taken = |field: &Field| columns.iter().any(|line| line.mapping.source == ColumnSource::From(field.place()));
+    // By a column of its own, or in an object that a column takes as a whole.
+    let taken = |field: &Field| {
+        columns.iter().any(|line| match &line.mapping.source {
+            ColumnSource::From(Place::Pointer(path)) => field.path.starts_with(path),
+            _ => false,
+        })
+    };
     let whole = columns.iter().any(|line| !line.off && line.mapping.source == ColumnSource::From(Place::Body));
     let left: Vec<&Field> = known.fields.iter().filter(|field| !taken(field)).collect();
     if !left.is_empty() && !whole {
@@ -58,15 +64,15 @@ pub(super) fn for_table(known: &Known, table: &Table, database: &config::Databas
     Ok(finish(known, columns, remarks))
 }
 
-/// For the table that [`ddl`] makes of the samples.
-pub(super) fn for_samples(known: &Known) -> Draft {
+/// For the table that [`ddl`] makes of the samples. `remarks`: what is to be said besides.
+pub(super) fn for_samples(known: &Known, remarks: Vec<String>) -> Draft {
     let key = body_id(known).map(|field| field.path.clone());
-    let line = |field: &Field| {
-        let mut mapping = plain(&field.column(), field.place());
+    let line = |(field, name): (&Field, String)| {
+        let mut mapping = plain(&name, field.place());
         mapping.required = key.as_ref() == Some(&field.path);
         Line { mapping, off: false, comment: String::new() }
     };
-    finish(known, known.fields.iter().map(line).collect(), Vec::new())
+    finish(known, known.fields.iter().zip(infer::columns(&known.fields)).map(line).collect(), remarks)
 }
 
 fn finish(known: &Known, columns: Vec<Line>, mut remarks: Vec<String>) -> Draft {
@@ -81,19 +87,14 @@ fn finish(known: &Known, columns: Vec<Line>, mut remarks: Vec<String>) -> Draft 
 pub(super) fn ddl(known: &Known, database: &config::Database) -> Result<String, CliError> {
     let opened = sink::open(database)?;
     let quote = |name: &str| opened.quote(&crate::catalogue::TableName { schema: None, name: name.to_owned() });
-    let key = body_id(known).map(Field::column);
-    let mut lines = Vec::new();
-    let mut names: Vec<String> = Vec::new();
-    for field in &known.fields {
-        let name = field.column();
-        if names.contains(&name) {
-            return Err(CliError::failed(format!("two fields of the samples would both be the column {name}")));
-        }
-        let is_key = key.as_ref() == Some(&name);
+    let id = body_id(known).map(|field| &field.path);
+    let (mut lines, mut key) = (Vec::new(), None);
+    for (field, name) in known.fields.iter().zip(infer::columns(&known.fields)) {
+        let is_key = id == Some(&field.path);
         let sql_type = infer::sql_type(&field.guess, database.kind, is_key);
         let not_null = if is_key { " NOT NULL" } else { "" };
         lines.push(format!("    {} {sql_type}{not_null}", quote(&name)));
-        names.push(name);
+        key = key.or_else(|| is_key.then_some(name));
     }
     if let Some(key) = &key {
         lines.push(format!("    PRIMARY KEY ({})", quote(key)));
@@ -133,6 +134,9 @@ fn line(column: &Column, table: &Table, known: &Known) -> Line {
         let mapping = ColumnMapping { required: needed, ..plain(&column.name, place) };
         Line { mapping, off: false, comment: comment.to_owned() }
     };
+    if let Some(object) = whole_object(column, known) {
+        return with(Place::Pointer(object), "");
+    }
     if let Some(field) = field_for(&column.name, &known.fields) {
         return fitted(column, field, needed);
     }
@@ -149,6 +153,13 @@ fn line(column: &Column, table: &Table, known: &Known) -> Line {
         (false, true) => with(guessed, "! NOT NULL, without a default, and not in the sample: correct this"),
         (false, false) => Line { off: true, ..with(guessed, "not in the sample: left to the database") },
     }
+}
+
+/// An object of the column's name, where the column takes JSON.
+fn whole_object(column: &Column, known: &Known) -> Option<Vec<String>> {
+    let takes_json = matches!(column.kind, Kind::Json | Kind::JsonTree { .. });
+    let objects = if takes_json { infer::objects(&known.fields) } else { Vec::new() };
+    objects.into_iter().find(|object| normal(&object.concat()) == normal(&column.name))
 }
 
 /// A column that is filled from what stands around the body, by its name.
@@ -249,11 +260,12 @@ fn body_id(known: &Known) -> Option<&Field> {
 fn message_id(known: &Known) -> (Vec<String>, String) {
     let all =
         |test: &dyn Fn(&crate::message::Envelope) -> bool| !known.samples.is_empty() && known.samples.iter().all(test);
+    let has_one = if known.samples.len() == 1 { "the sample has one" } else { "each sample has one" };
     if all(&|sample| sample.properties.message_id.as_ref().is_some_and(|id| !id.is_empty())) {
-        return (vec!["property:message_id".to_owned()], "the sample has one".to_owned());
+        return (vec!["property:message_id".to_owned()], has_one.to_owned());
     }
     if all(&|sample| sample.headers.get("message-id").is_some()) {
-        return (vec!["header:message-id".to_owned()], "the sample has one".to_owned());
+        return (vec!["header:message-id".to_owned()], has_one.to_owned());
     }
     let both = vec!["property:message_id".to_owned(), "header:message-id".to_owned()];
     match body_id(known) {

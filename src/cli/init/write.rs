@@ -78,9 +78,19 @@ fn connection(secret: &Secret, from_environment: bool, variable: &str, section: 
     };
     // Everybody knows this one.
     let known = url.username() == "guest" && url.password() == Some("guest");
-    let secret = url.password().is_some() && !known;
+    let mut secret = url.password().is_some() && !known;
     if secret && url.set_password(None).is_err() {
         return vec![format!("url = \"${{{variable}_URL}}\"")];
+    }
+    // PostgreSQL's drivers take it from there, too.
+    let parameters: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    if parameters.iter().any(|(name, _)| name == "password") {
+        secret = true;
+        let others: Vec<_> = parameters.iter().filter(|(name, _)| name != "password").collect();
+        url.set_query(None);
+        if !others.is_empty() {
+            url.query_pairs_mut().extend_pairs(others);
+        }
     }
     let mut lines = vec![format!("url = {}", quoted(url.as_str()))];
     match (secret, from_environment) {
@@ -135,6 +145,10 @@ mod tests {
             let text = of("postgres://u:geheim@h/d", environment);
             assert!(text.starts_with("url = \"postgres://u@h/d\"\n") && !text.contains("geheim"), "{text}");
         }
+        let socket = of("postgres:///d?host=/run&user=u&password=geheim", false);
+        assert!(socket.starts_with("url = \"postgres:///d?host=%2Frun&user=u\"\n"), "{socket}");
+        assert!(socket.contains("${DATABASE_PASSWORD}") && !socket.contains("geheim"), "{socket}");
+        assert_eq!(of("postgres:///d?password=geheim", true).lines().next(), Some("url = \"postgres:///d\""));
         assert_eq!(of("amqp://guest:guest@h/%2f", false), "url = \"amqp://guest:guest@h/%2f\"");
     }
 }

@@ -43,6 +43,8 @@ pub enum Kind {
     Table,
     /// An IP address with a port, or "off".
     Listen,
+    /// A Unix socket: a path, "@NAME" or "off".
+    Socket,
     /// A place in a message that a column is filled from.
     Place,
     /// A list of places of the message ID, and of `{ all = […] }`.
@@ -123,6 +125,7 @@ impl Kind {
             }
             Kind::Table => "`\"table\"` or `\"schema.table\"`".to_owned(),
             Kind::Listen => "IP and port, or `\"off\"`".to_owned(),
+            Kind::Socket => "path, `\"@NAME\"`, or `\"off\"`".to_owned(),
             Kind::Place => "place".to_owned(),
             Kind::IdPlaces => "list of places".to_owned(),
             Kind::Constant => "text, number, boolean, date".to_owned(),

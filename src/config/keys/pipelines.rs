@@ -54,6 +54,15 @@ pub(in crate::config) static PIPELINE: Keys = Keys {
             "4",
         ),
         key(
+            "single_active_consumer",
+            Flag,
+            Is("false"),
+            "The queue has a single active consumer (`x-single-active-consumer`): processes take turns on it, and \
+             [keep its order](scaling.md#in-order-by-turns). Goes with `consumers = 1`. The prefetch then stays at \
+             `limits.max_unacked_bytes` / `limits.max_body`, as far as `prefetch` allows.",
+            "true",
+        ),
+        key(
             "prefetch",
             Integer(1, u16::MAX as i64),
             Words("2000, or 2 × `batch.max_rows` if that is more"),

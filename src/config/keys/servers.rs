@@ -1,36 +1,74 @@
 //! `[worker]`, `[admin]`, `[rabbitmq]`, `[database]`.
 
 use super::kinds::Absent::{Is, Nothing, Words};
-use super::kinds::Kind::{Duration, Integer, List, Listen, Name, PemFile, Secret, SecretFile, Table, Text, Url};
+use super::kinds::Kind::{
+    Duration, Integer, List, Listen, Name, PemFile, Secret, SecretFile, Socket, Table, Text, Url,
+};
 use super::{HOUR, Keys, MINUTE, SECOND, days, key, ms};
 
 pub(super) static WORKER: Keys = Keys {
     path: "worker",
     about: "The process.",
-    keys: &[key(
-        "shutdown_timeout",
-        Duration(ms(100), HOUR),
-        Is("\"25s\""),
-        "From SIGTERM or SIGINT to the end. What isn't settled by then goes back to the broker. Keep it below the \
-         orchestrator's own limit.",
-        "\"55s\"",
-    )],
+    keys: &[
+        key(
+            "shutdown_timeout",
+            Duration(ms(100), HOUR),
+            Is("\"25s\""),
+            "From SIGTERM or SIGINT to the end. What isn't settled by then goes back to the broker. Keep it below the \
+             orchestrator's own limit.",
+            "\"55s\"",
+        ),
+        key(
+            "pause_poll",
+            Duration(ms(100), HOUR),
+            Is("\"10s\""),
+            "How often each database is asked whether `rabbit-sink pause --all` holds, over a connection that is opened \
+             for it.",
+            "\"1m\"",
+        ),
+    ],
     exclusive: &[],
 };
 
 pub(super) static ADMIN: Keys = Keys {
     path: "admin",
-    about: "What the worker serves about itself.",
-    keys: &[key(
-        "listen",
-        Listen,
-        Is("\"127.0.0.1:9464\""),
-        "Where `/livez`, `/readyz`, `/metrics` and `/status` are served, and what `status`, `resume` and `health` \
-         ask. Plain HTTP. `\"0.0.0.0:9464\"` for probes from outside a container; orders (`resume`) are taken from \
-         the same machine only.",
-        "\"0.0.0.0:9464\"",
-    )],
-    exclusive: &[],
+    about: "What the worker serves about itself, and where it takes orders: `pause` and `resume`.",
+    keys: &[
+        key(
+            "listen",
+            Listen,
+            Is("\"127.0.0.1:9464\""),
+            "Where `/livez`, `/readyz`, `/metrics` and `/status` are served, and what `status` and `health` ask. Plain \
+             HTTP, read by whoever gets there; orders need the token. `\"0.0.0.0:9464\"` for probes from outside a \
+             container.",
+            "\"0.0.0.0:9464\"",
+        ),
+        key(
+            "socket",
+            Socket,
+            Words("on Linux `\"@rabbit-sink/LISTEN\"`"),
+            "A Unix socket that serves the same and takes orders without a token, from the worker's own user and root. \
+             A path makes a file with mode 0600; `@NAME` is a name of Linux's without a file, which works in a \
+             read-only container, too. `\"off\"`: none.",
+            "\"/run/rabbit-sink/admin.sock\"",
+        ),
+        key(
+            "token",
+            Secret,
+            Words("no orders over TCP"),
+            "16 to 1024 printable characters that orders over TCP must bring (`Authorization: Bearer …`). Better kept \
+             in a file or a variable.",
+            "\"${RABBIT_SINK_TOKEN}\"",
+        ),
+        key(
+            "token_file",
+            SecretFile,
+            Nothing,
+            "A file with the token alone. Not beside `token`.",
+            "\"/run/secrets/token\"",
+        ),
+    ],
+    exclusive: &[&["token", "token_file"]],
 };
 
 const USERNAME: &str = "Replaces the URL's; encoded for you.";
@@ -48,7 +86,8 @@ pub(super) static BROKER: Keys = Keys {
             Url(&["amqp", "amqps"]),
             Words("*required*: one of these three"),
             "`amqp://USER:PASSWORD@HOST:PORT/VHOST`, or `amqps://` for TLS. `%2f`, or nothing, is the virtual host \
-             `/`. An IPv6 address needs a host name.",
+             `/`. An IPv6 address needs a host name. Parameters: `frame_max`, `channel_max`, `auth_mechanism` \
+             (`plain`, `amqplain`, `external`).",
             "\"amqp://guest:guest@127.0.0.1:5672/%2f\"",
         ),
         key(
@@ -80,15 +119,15 @@ pub(super) static BROKER: Keys = Keys {
             "consumer_timeout",
             Duration(SECOND, days(365)),
             Is("\"30m\""),
-            "What the broker's own consumer timeout is. It is not asked: say so here if yours differs. \
-             `retry.hold` must be less.",
+            "What the broker's own consumer timeout is: say so here if yours differs. `retry.hold` must be less. \
+             [check](check.md#check) compares the true one where the HTTP API tells it.",
             "\"2h\"",
         ),
         key(
             "ca_file",
             PemFile,
             Words("the system's"),
-            "Certificates to trust. For `amqps://` only, like the next two.",
+            "Certificates to trust instead. For `amqps://` only, like the next two.",
             "\"/etc/ssl/rabbitmq-ca.pem\"",
         ),
         key(
@@ -111,7 +150,8 @@ pub(super) static BROKER: Keys = Keys {
             Url(&["http", "https"]),
             Nothing,
             "RabbitMQ's HTTP API. Without a login of its own it gets the broker's; the user needs the tag `management`. \
-             The [checks](check.md#check) ask it what AMQP doesn't tell: the queue's type, limits and policies.",
+             The [checks](check.md#check) ask it what AMQP doesn't tell: the queue's type, limits and policies; and, \
+             with the tag `administrator`, the node's consumer timeout.",
             "\"http://rabbit-1:15672\"",
         ),
         key("management_url_file", SecretFile, Nothing, "A file with that URL.", "\"/run/secrets/management-url\""),
@@ -194,17 +234,24 @@ pub(super) static DATABASE: Keys = Keys {
             "ca_file",
             PemFile,
             Words("the system's"),
-            "Certificates to trust. Not for SQLite, like the next two.",
+            "Certificates to trust beside the system's. Not for SQLite, like the next two.",
             "\"/etc/ssl/db-ca.pem\"",
         ),
-        key("cert_file", PemFile, Nothing, "Our own certificate.", "\"/etc/ssl/rabbit-sink.pem\""),
+        key(
+            "cert_file",
+            PemFile,
+            Nothing,
+            "Our own certificate, for servers that ask for one.",
+            "\"/etc/ssl/rabbit-sink.pem\"",
+        ),
         key("key_file", PemFile, Nothing, "The key of `cert_file`.", "\"/etc/ssl/rabbit-sink.key\""),
         key(
             "ledger_table",
             Table,
             Is("\"rabbit_sink_ledger\""),
-            "Where message IDs are kept, in this database. A second table, `NAME_pipelines`, stands beside it. Both \
-             are created where they are missing; `rabbit-sink init --ledger` prints their DDL.",
+            "Where message IDs are kept, in this database. `NAME_pipelines` stands beside it, and `NAME_pauses` for \
+             `rabbit-sink pause --all`. They are created where they are missing; `rabbit-sink init --ledger` prints \
+             their DDL.",
             "\"shop.rabbit_sink_ledger\"",
         ),
         key(

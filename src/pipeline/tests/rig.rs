@@ -156,7 +156,8 @@ impl Rig {
     }
 
     pub(super) fn state(&self) -> (State, Option<String>) {
-        self.context.status.state()
+        let (state, reason) = self.context.status.state();
+        (state, reason.map(|reason| reason.text))
     }
 
     pub(super) fn resume(&self, resume: crate::status::Resume) {

@@ -56,6 +56,8 @@ pub(in crate::sink) struct Dialect {
     pub length: &'static str,
     /// A body as bytes.
     pub body: &'static str,
+    /// The lowest `failed_at` in whole seconds since 1970, 0 where there is none.
+    pub oldest: &'static str,
     /// `ON DUPLICATE KEY` instead of `ON CONFLICT`.
     pub mysql: bool,
 }
@@ -138,6 +140,11 @@ impl Dialect {
             format!("UPDATE {table} SET chosen = NULL WHERE 1 = 0"),
             format!("DELETE FROM {table} WHERE seq < 0 AND 1 = 0"),
         ]
+    }
+
+    /// How many letters there are, and since when, of a pipeline.
+    pub(super) fn waiting(&self, table: &str) -> String {
+        format!("SELECT COUNT(*), {} FROM {table} WHERE pipeline = {}", self.oldest, (self.place)(1, false))
     }
 
     /// The highest number and how many letters there are, of a pipeline.

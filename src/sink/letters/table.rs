@@ -13,6 +13,7 @@ use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::message::LetterRow;
 use crate::sink::Opening;
+use crate::status::LettersWaiting;
 
 /// Bytes of bodies that are read at a time, unless a single one has more.
 const READ_BYTES: usize = 64 << 20;
@@ -167,6 +168,17 @@ impl<E: Engine> LetterTable for Letters<'_, E> {
 
     fn lock<'a>(&'a mut self, holder: &'a str) -> BoxFuture<'a, Result<Option<String>, Failure>> {
         Box::pin(self.keep_others_out(holder))
+    }
+
+    fn waiting<'a>(&'a mut self, pipeline: &'a str) -> BoxFuture<'a, Result<LettersWaiting, Failure>> {
+        Box::pin(async move {
+            let sql = E::DIALECT.waiting(&E::quote(self.table));
+            let found = self.engine.numbers(sql, &[Value::Text(Some(pipeline))]).await?;
+            let (count, since) = found.first().copied().unwrap_or_default();
+            let age = jiff::Timestamp::now().as_second().saturating_sub(since);
+            let oldest = (since > 0).then(|| Duration::from_secs(u64::try_from(age).unwrap_or_default()));
+            Ok(LettersWaiting { count: u64::try_from(count).unwrap_or_default(), oldest })
+        })
     }
 
     fn range<'a>(&'a mut self, pipeline: &'a str) -> BoxFuture<'a, Result<LetterRange, Failure>> {

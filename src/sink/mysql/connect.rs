@@ -1,6 +1,5 @@
 //! Connections with the settings without which MySQL changes values in silence.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
@@ -10,6 +9,7 @@ use url::Url;
 use super::{MysqlSession, classify, text_at};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
+use crate::sink::Transport;
 
 /// Strictness: what doesn't fit is an error, and a 0 in an AUTO_INCREMENT column is a 0. Set
 /// whole, not added to the server's own, in which ANSI_QUOTES or ORACLE could change what our
@@ -61,13 +61,14 @@ pub(super) fn options(config: &config::Database) -> Result<MySqlConnectOptions, 
     Ok(options)
 }
 
+/// Where there is TLS, the certificate is looked at.
+fn verifies(options: &MySqlConnectOptions) -> bool {
+    matches!(options.get_ssl_mode(), MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity)
+}
+
 /// Nobody listens in between.
 fn is_local(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or("localhost");
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    url.query_pairs().any(|(key, _)| key == "socket")
-        || host.eq_ignore_ascii_case("localhost")
-        || address.is_ok_and(|address| address.is_loopback())
+    url.query_pairs().any(|(key, _)| key == "socket") || config::is_loopback(url.host_str().unwrap_or("localhost"))
 }
 
 /// What a session runs first. `mariadb` and `mysql` bound idle transactions and long statements
@@ -135,7 +136,11 @@ pub(super) async fn establish(config: &config::Database) -> Result<MysqlSession,
     Ok(MysqlSession {
         connection,
         mariadb,
-        tls: !cipher.is_empty(),
+        transport: Transport {
+            encrypted: !cipher.is_empty(),
+            verified: !cipher.is_empty() && verifies(&options),
+            local: options.get_socket().is_some() || config::is_loopback(options.get_host()),
+        },
         long_timestamp: mariadb && at_least(&version, (11, 5)),
         version,
         max_packet: text_at(&row, 0)?.and_then(|bytes| bytes.parse().ok()).unwrap_or(1 << 20),

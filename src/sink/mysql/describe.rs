@@ -7,6 +7,7 @@ use super::kinds::{self, Declared};
 use super::{MysqlSession, classify, text_at};
 use crate::catalogue::{Column, Table, TableName};
 use crate::error::{ErrorClass, Failure};
+use crate::nearest::there_is;
 
 impl MysqlSession {
     /// A query with the table's database and name as its first two values.
@@ -47,7 +48,7 @@ impl MysqlSession {
                  WHERE t.TABLE_SCHEMA = COALESCE(?, DATABASE()) AND t.TABLE_NAME = ?",
             )
             .await?;
-        let Some(row) = rows.first() else { return Err(missing(table)) };
+        let Some(row) = rows.first() else { return Err(self.missing(table).await?) };
         // A view has no engine; its tables' can't be looked up everywhere.
         let Some(engine) = text_at(row, 0)? else { return Ok(()) };
         if text_at(row, 1)?.as_deref() == Some("YES") {
@@ -61,6 +62,21 @@ impl MysqlSession {
                  ALTER TABLE … ENGINE = InnoDB"
             ),
         ))
+    }
+
+    async fn missing(&mut self, table: &TableName) -> Result<Failure, Failure> {
+        const TABLES: &str = "SELECT IF(TABLE_SCHEMA = DATABASE(), TABLE_NAME, CONCAT(TABLE_SCHEMA, '.', TABLE_NAME)) \
+                              FROM information_schema.TABLES WHERE TABLE_SCHEMA NOT IN \
+                              ('mysql', 'sys', 'information_schema', 'performance_schema') LIMIT 5000";
+        let rows = self.rows(TABLES.to_owned()).await?;
+        let tables: Vec<String> =
+            rows.iter().map(|row| Ok(text_at(row, 0)?.unwrap_or_default())).collect::<Result<_, Failure>>()?;
+        let message = format!(
+            "there is no table `{table}`{}, or this login has no privilege on it; create it, correct `table` \
+             (with its database in front where the URL names another), or GRANT INSERT",
+            there_is(&table.name, &tables)
+        );
+        Ok(Failure::new(ErrorClass::SinkMisconfigured, "1146", message))
     }
 
     fn column(&self, row: &MySqlRow, json_checks: &[String]) -> Result<Column, Failure> {
@@ -163,15 +179,4 @@ impl MysqlSession {
 
 fn number_at<T: std::str::FromStr>(row: &MySqlRow, at: usize) -> Result<Option<T>, Failure> {
     Ok(text_at(row, at)?.and_then(|text| text.parse().ok()))
-}
-
-fn missing(table: &TableName) -> Failure {
-    Failure::new(
-        ErrorClass::SinkMisconfigured,
-        "1146",
-        format!(
-            "there is no table `{table}`, or this login has no privilege on it; create it, correct `table` \
-             (with its database in front where the URL names another), or GRANT INSERT"
-        ),
-    )
 }

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
+use sqlx::mysql::MySqlRow;
 
 use super::{MysqlSession, classify, quote, text_at};
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::plan::Ledger;
 use crate::sink::marker::{self, Marker};
-use crate::sink::{LEDGER_NEEDS, Lacking, LedgerIdentity, MARKER_NEEDS, Opening, lacks};
+use crate::sink::pauses::{self, Rows};
+use crate::sink::{COUNTED, LEDGER_NEEDS, Lacking, LedgerIdentity, MARKER_NEEDS, Opening, lacks, ledger_size};
+use crate::status::LedgerSize;
 
 /// Each turns the layout with its place + 1 into the next one; `{ledger}` is the ledger's quoted
 /// name. What [`ddl`] creates is always the newest.
@@ -18,7 +21,7 @@ const MIGRATIONS: [&str; 0] = [];
 /// The layout that this program writes.
 const LAYOUT: i64 = MIGRATIONS.len() as i64 + 1;
 
-/// Both tables. IDs are bytes, so that neither case nor blanks at the end make two of them equal;
+/// All tables. IDs are bytes, so that neither case nor blanks at the end make two of them equal;
 /// times are in UTC, in a type that doesn't end in 2038.
 pub(super) fn ddl(table: &TableName) -> String {
     let text = |length| format!("VARCHAR({length}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL");
@@ -27,9 +30,10 @@ pub(super) fn ddl(table: &TableName) -> String {
          queue {long},\n  target {long},\n  layout INT NOT NULL\n) ENGINE=InnoDB;\n\
          CREATE TABLE IF NOT EXISTS {ledger} (\n  pipeline INT NOT NULL,\n  message_id VARBINARY(255) NOT NULL,\n  \
          body_hash BINARY(16) NOT NULL,\n  written_at DATETIME(6) NOT NULL,\n  PRIMARY KEY (pipeline, message_id),\n  \
-         KEY written_at (pipeline, written_at)\n) ENGINE=InnoDB;\n",
+         KEY written_at (pipeline, written_at)\n) ENGINE=InnoDB;\n{pauses}",
         markers = quote(&marker::table(table)),
         ledger = quote(table),
+        pauses = <&mut MysqlSession as Rows>::pauses_ddl(&pauses::table(table)),
         name = text(64),
         long = text(255),
     )
@@ -194,6 +198,25 @@ impl MysqlSession {
                 Err(failure) => return Err(failure),
             };
         }
+    }
+
+    /// Its first entries are counted, the rest is InnoDB's own estimate.
+    pub(super) async fn measure(&mut self, ledger: &Ledger) -> Result<LedgerSize, Failure> {
+        self.usable()?;
+        let few = format!("SELECT 1 FROM {} LIMIT {}", quote(&ledger.table), COUNTED + 1);
+        let counted = self.rows(format!("SELECT CAST(COUNT(*) AS CHAR) FROM ({few}) AS few")).await?;
+        let told = self
+            .about(
+                &ledger.table,
+                "SELECT CAST(TABLE_ROWS AS CHAR), CAST(DATA_LENGTH + INDEX_LENGTH AS CHAR) FROM information_schema.TABLES \
+                 WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ?",
+            )
+            .await?;
+        let number = |rows: &[MySqlRow], at| {
+            let text = rows.first().map(|row| text_at(row, at)).transpose()?.flatten();
+            Ok::<i64, Failure>(text.and_then(|text| text.parse().ok()).unwrap_or_default())
+        };
+        Ok(ledger_size(number(&counted, 0)?, number(&told, 0)?, number(&told, 1)?))
     }
 
     pub(super) async fn delete_old(&mut self, ledger: &Ledger, keep: Duration, limit: u32) -> Result<u64, Failure> {

@@ -7,14 +7,20 @@ use super::{MysqlSession, bind, classify, quote, text_at};
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::sink::letters::{Dialect, Engine, StoredLetter, Value};
+use crate::sink::pauses::Rows;
 
 /// The name of a table's lock: names are at most 64 characters, and the server's own for all of its
 /// databases.
 const LOCK: &str = "CONCAT('rabbit_sink_dlq_', LEFT(SHA2(CONCAT(COALESCE(?, DATABASE()), '.', ?), 256), 40))";
 
 impl Engine for &mut MysqlSession {
-    const DIALECT: Dialect =
-        Dialect { place: |_, _| "?".to_owned(), length: "LENGTH(body)", body: "body", mysql: true };
+    const DIALECT: Dialect = Dialect {
+        place: |_, _| "?".to_owned(),
+        length: "LENGTH(body)",
+        body: "body",
+        oldest: "COALESCE(TIMESTAMPDIFF(SECOND, '1970-01-01', MIN(failed_at)), 0)",
+        mysql: true,
+    };
 
     fn quote(table: &TableName) -> String {
         quote(table)
@@ -108,6 +114,26 @@ impl Engine for &mut MysqlSession {
             })
         };
         rows.iter().map(letter).collect()
+    }
+}
+
+impl Rows for &mut MysqlSession {
+    const PAUSED_AT: &'static str = "CAST(DATE_FORMAT(paused_at, '%Y-%m-%d %H:%i:%s.%f') AS CHAR)";
+
+    fn pauses_ddl(table: &TableName) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (\n  pipeline VARCHAR(64) NOT NULL PRIMARY KEY,\n  \
+             paused_by VARCHAR(255) NOT NULL,\n  reason TEXT NOT NULL,\n  paused_at DATETIME(6) NOT NULL\n) \
+             ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;\n",
+            quote(table)
+        )
+    }
+
+    async fn texts(&mut self, sql: String) -> Result<Vec<Vec<String>>, Failure> {
+        self.usable()?;
+        let found = self.rows(sql).await?;
+        let text = |row: &MySqlRow, at| Ok(text_at(row, at)?.unwrap_or_default());
+        found.iter().map(|row| (0..row.len()).map(|at| text(row, at)).collect()).collect()
     }
 }
 

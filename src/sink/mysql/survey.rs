@@ -25,7 +25,7 @@ impl MysqlSession {
             server: format!("{name} {number}"),
             outdated,
             login: login.unwrap_or_default(),
-            tls: Some(self.tls),
+            transport: Some(self.transport),
             clock,
         })
     }

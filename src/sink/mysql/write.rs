@@ -140,7 +140,7 @@ impl MysqlSession {
     /// make too many statements.
     fn statement_limit(&self, sizes: &[usize]) -> usize {
         let small = sizes.iter().sum::<usize>() <= sizes.len() * SMALL_ROW;
-        let most = if self.tls && small { RECORD } else { BYTES };
+        let most = if self.transport.encrypted && small { RECORD } else { BYTES };
         self.packet_limit().min(most)
     }
 }

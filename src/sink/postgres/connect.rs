@@ -1,6 +1,5 @@
 //! From the config to a session with its settings made.
 
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -64,10 +63,23 @@ fn ssl_mode(options: &PgConnectOptions, says: bool, ca: bool) -> PgSslMode {
 
 fn is_local(options: &PgConnectOptions) -> bool {
     let host = options.get_host();
-    options.get_socket().is_some()
-        || host.starts_with('/')
-        || host == "localhost"
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    options.get_socket().is_some() || host.starts_with('/') || config::is_loopback(host)
+}
+
+/// What stands between us and whoever listens in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guarded {
+    /// Where there is TLS, the certificate is looked at.
+    pub verified: bool,
+    /// The server is on this machine.
+    pub local: bool,
+}
+
+/// As [`connect`] connects.
+pub(super) fn guarded(config: &config::Database) -> Result<Guarded, Failure> {
+    let options = options(config)?;
+    let verified = matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull);
+    Ok(Guarded { verified, local: is_local(&options) })
 }
 
 /// Connects and makes the settings.

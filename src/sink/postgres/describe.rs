@@ -5,6 +5,7 @@ use sqlx::{PgConnection, Row};
 
 use crate::catalogue::{Column, Kind, Table, TableName};
 use crate::error::{ErrorClass, Failure};
+use crate::nearest::there_is;
 
 use super::classify::failure;
 use super::statement;
@@ -42,12 +43,11 @@ WHERE i.indrelid = $1::int8::oid AND i.indisunique AND i.indisvalid AND i.indimm
   AND i.indpred IS NULL AND i.indexprs IS NULL
 ORDER BY i.indisprimary DESC, i.indexrelid";
 
-/// Tables of this name elsewhere, or in another spelling.
-const NEAR: &str = "
+/// Where rows could go, for a name that isn't there.
+const TABLES: &str = "
 SELECT format('%s.%s', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE lower(c.relname) = lower($1) AND c.relkind IN ('r', 'p', 'v', 'f')
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-ORDER BY 1 LIMIT 3";
+WHERE c.relkind IN ('r', 'p', 'v', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+ORDER BY 1 LIMIT 5000";
 
 /// The table's OID.
 pub(super) async fn find(conn: &mut PgConnection, table: &TableName) -> Result<i64, Failure> {
@@ -72,8 +72,8 @@ pub(super) async fn find(conn: &mut PgConnection, table: &TableName) -> Result<i
 }
 
 async fn missing(conn: &mut PgConnection, table: &TableName) -> Result<Failure, Failure> {
-    let near: Vec<String> = sqlx::query_scalar(NEAR).bind(&table.name).fetch_all(conn).await.map_err(failure)?;
-    let hint = if near.is_empty() { String::new() } else { format!(" (there is: {})", near.join(", ")) };
+    let tables: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(conn).await.map_err(failure)?;
+    let hint = there_is(&table.name, &tables);
     let message = format!("table {table} is not there{hint}: create it, or correct the pipeline's `table`");
     Ok(Failure::new(ErrorClass::SinkMisconfigured, "42P01", message))
 }

@@ -8,9 +8,12 @@ use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::plan::Ledger;
 use crate::sink::marker::{self, Marker};
-use crate::sink::{LEDGER_NEEDS, Lacking, LedgerIdentity, MARKER_NEEDS, Opening, lacks};
+use crate::sink::pauses::{self, Rows};
+use crate::sink::{COUNTED, LEDGER_NEEDS, Lacking, LedgerIdentity, MARKER_NEEDS, Opening, lacks, ledger_size};
+use crate::status::LedgerSize;
 
 use super::classify::failure;
+use super::letters::Conn;
 use super::link::Link;
 use super::statement::{quote, table as quoted};
 
@@ -27,7 +30,7 @@ const MAX_NAME: usize = 63;
 /// One lock for all ledgers of a database: taken at starts only.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7881665129830187625)";
 
-/// The DDL of both tables.
+/// The DDL of all tables.
 pub(super) fn ddl(table: &TableName) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {ledger} (\n\
@@ -44,10 +47,12 @@ pub(super) fn ddl(table: &TableName) -> String {
          \x20   queue  text NOT NULL,\n\
          \x20   target text NOT NULL,\n\
          \x20   layout int  NOT NULL\n\
-         );",
+         );\n\
+         {pauses}",
         ledger = quoted(table),
         index = quote(&format!("{}_written", table.name)),
         pipelines = quoted(&marker::table(table)),
+        pauses = Conn::pauses_ddl(&pauses::table(table)),
     )
 }
 
@@ -246,6 +251,18 @@ pub(super) async fn prune(
     );
     let query = sqlx::query(AssertSqlSafe(sql)).bind(ledger.pipeline).bind(keep.as_secs_f64()).bind(i64::from(limit));
     query.execute(conn).await.map(|done| done.rows_affected()).map_err(failure)
+}
+
+/// Its first entries are counted, the rest is what the last ANALYZE or VACUUM has estimated.
+pub(super) async fn size(conn: &mut PgConnection, ledger: &Ledger) -> Result<LedgerSize, Failure> {
+    let table = quoted(&ledger.table);
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM (SELECT FROM {table} LIMIT $2) AS few), reltuples::int8, pg_total_relation_size(oid) \
+         FROM pg_class WHERE oid = to_regclass($1)"
+    );
+    let query = sqlx::query_as(AssertSqlSafe(sql)).bind(&table).bind(COUNTED + 1);
+    let found: Option<(i64, i64, i64)> = query.fetch_optional(conn).await.map_err(failure)?;
+    Ok(found.map_or_else(LedgerSize::default, |(counted, estimated, bytes)| ledger_size(counted, estimated, bytes)))
 }
 
 fn misconfigured(code: &'static str, message: String) -> Failure {

@@ -6,6 +6,7 @@ use sqlx::{Arguments, AssertSqlSafe, Executor, PgConnection, Row};
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::sink::letters::{Dialect, Engine, StoredLetter, Value};
+use crate::sink::pauses::Rows;
 
 use super::classify::failure;
 use super::statement;
@@ -24,6 +25,7 @@ impl Engine for Conn<'_> {
         place: |nth, is_time| if is_time { format!("${nth}::text::timestamptz") } else { format!("${nth}") },
         length: "length(body)::int8",
         body: "body",
+        oldest: "COALESCE(extract(epoch FROM min(failed_at))::int8, 0)",
         mysql: false,
     };
 
@@ -156,6 +158,30 @@ impl Engine for Conn<'_> {
             })
         };
         rows.iter().map(letter).collect::<Result<_, sqlx::Error>>().map_err(failure)
+    }
+}
+
+impl Rows for Conn<'_> {
+    const PAUSED_AT: &'static str = "to_char(paused_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')";
+
+    fn pauses_ddl(table: &TableName) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (\n\
+             \x20   pipeline  text COLLATE \"C\" PRIMARY KEY,\n\
+             \x20   paused_by text NOT NULL,\n\
+             \x20   reason    text NOT NULL,\n\
+             \x20   paused_at timestamptz NOT NULL\n\
+             );",
+            statement::table(table)
+        )
+    }
+
+    async fn texts(&mut self, sql: String) -> Result<Vec<Vec<String>>, Failure> {
+        let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&mut *self.0).await.map_err(failure)?;
+        let text = |row: &sqlx::postgres::PgRow, at| {
+            row.try_get::<Option<String>, _>(at).map(Option::unwrap_or_default).map_err(failure)
+        };
+        rows.iter().map(|row| (0..row.len()).map(|at| text(row, at)).collect()).collect()
     }
 }
 

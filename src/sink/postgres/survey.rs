@@ -4,9 +4,10 @@ use sqlx::{PgConnection, Row};
 
 use crate::catalogue::TableName;
 use crate::error::Failure;
-use crate::sink::{Access, Survey};
+use crate::sink::{Access, Survey, Transport};
 
 use super::classify::failure;
+use super::connect::Guarded;
 use super::{ledger, statement};
 
 /// The oldest version that is tried (`server_version_num`).
@@ -16,9 +17,10 @@ const SERVER: &str = "SELECT current_setting('server_version'), current_setting(
                       quote_ident(current_user), (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), \
                       (extract(epoch FROM clock_timestamp()) * 1000000)::int8";
 
-pub(super) async fn survey(conn: &mut PgConnection) -> Result<Survey, Failure> {
+pub(super) async fn survey(conn: &mut PgConnection, guarded: Guarded) -> Result<Survey, Failure> {
     let row = sqlx::query(SERVER).fetch_one(conn).await.map_err(failure)?;
     let number: i32 = row.try_get(1).map_err(failure)?;
+    let encrypted: Option<bool> = row.try_get(3).map_err(failure)?;
     let version: String = row.try_get(0).map_err(failure)?;
     // Debian adds its own package's version in brackets.
     let version = version.split(' ').next().unwrap_or_default().to_owned();
@@ -27,7 +29,11 @@ pub(super) async fn survey(conn: &mut PgConnection) -> Result<Survey, Failure> {
             .then(|| format!("PostgreSQL {version} is older than 13, which is the oldest tried")),
         server: format!("PostgreSQL {version}"),
         login: row.try_get(2).map_err(failure)?,
-        tls: row.try_get(3).map_err(failure)?,
+        transport: encrypted.map(|encrypted| Transport {
+            encrypted,
+            verified: encrypted && guarded.verified,
+            local: guarded.local,
+        }),
         clock: row.try_get(4).map_err(failure)?,
     })
 }

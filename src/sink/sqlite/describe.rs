@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use super::{classify, kinds, quote, schema_of};
 use crate::catalogue::{Column, Table, TableName};
 use crate::error::{ErrorClass, Failure};
+use crate::nearest::there_is;
 
 /// A table's columns and unique keys.
 pub(super) async fn describe(connection: &mut SqliteConnection, table: &TableName) -> Result<Table, Failure> {
@@ -16,8 +17,8 @@ pub(super) async fn describe(connection: &mut SqliteConnection, table: &TableNam
     .bind(&table.name)
     .fetch_optional(&mut *connection)
     .await
-    .map_err(failed)?
-    .ok_or_else(|| missing(table))?;
+    .map_err(failed)?;
+    let Some(found) = found else { return Err(missing(connection, table).await?) };
     let (kind, without_rowid, strict): (String, bool, bool) =
         (get(&found, 0)?, get::<i64>(&found, 1)? != 0, get::<i64>(&found, 2)? != 0);
     if kind == "view" {
@@ -105,12 +106,14 @@ where
     row.try_get(at).map_err(|error| classify::failure(error, &[]))
 }
 
-fn missing(table: &TableName) -> Failure {
-    Failure::new(
-        ErrorClass::SinkMisconfigured,
-        "no_such_table",
-        format!("there is no table `{table}` in the database file; create it, or correct `table`"),
-    )
+async fn missing(connection: &mut SqliteConnection, table: &TableName) -> Result<Failure, Failure> {
+    let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table' LIMIT 5000")
+        .fetch_all(connection)
+        .await
+        .map_err(|error| classify::failure(error, &[]))?;
+    let hint = there_is(&table.name, &tables);
+    let message = format!("there is no table `{table}` in the database file{hint}; create it, or correct `table`");
+    Ok(Failure::new(ErrorClass::SinkMisconfigured, "no_such_table", message))
 }
 
 /// The table is there and the file can be written to.

@@ -9,6 +9,7 @@ use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::plan::Ledger;
 use crate::sink::marker::{self, Marker};
+use crate::sink::pauses::{self, Rows};
 use crate::sink::{LedgerIdentity, Opening, datetime_text};
 
 /// Each turns the layout with its place + 1 into the next one; `{ledger}` is the ledger's quoted
@@ -18,7 +19,7 @@ const MIGRATIONS: [&str; 0] = [];
 /// The layout that this program writes.
 const LAYOUT: i64 = MIGRATIONS.len() as i64 + 1;
 
-/// Both tables. IDs are compared byte by byte (BINARY is SQLite's own collation); times are text
+/// All tables. IDs are compared byte by byte (BINARY is SQLite's own collation); times are text
 /// in UTC that sorts in the order of time.
 pub(super) fn ddl(table: &TableName) -> String {
     let index = TableName { schema: table.schema.clone(), name: format!("{}_written_at", table.name) };
@@ -30,9 +31,10 @@ pub(super) fn ddl(table: &TableName) -> String {
          CREATE TABLE IF NOT EXISTS {ledger} (\n  pipeline INTEGER NOT NULL,\n  message_id TEXT NOT NULL,\n  \
          body_hash BLOB NOT NULL,\n  written_at TEXT NOT NULL,\n  PRIMARY KEY (pipeline, message_id)\n) \
          WITHOUT ROWID;\n\
-         CREATE INDEX IF NOT EXISTS {index} ON {bare} (pipeline, written_at);\n",
+         CREATE INDEX IF NOT EXISTS {index} ON {bare} (pipeline, written_at);\n{pauses}",
         markers = quote(&marker::table(table)),
         ledger = quote(table),
+        pauses = <&mut SqliteSession as Rows>::pauses_ddl(&pauses::table(table)),
         index = quote(&index),
     )
 }

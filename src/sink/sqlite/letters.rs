@@ -12,6 +12,7 @@ use super::{SqliteSession, classify, quote, schema_of};
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 use crate::sink::letters::{Dialect, Engine, StoredLetter, Value};
+use crate::sink::pauses::Rows;
 
 /// Of what is told of who has the lock, in bytes.
 const HOLDER_MAX: u64 = 300;
@@ -22,6 +23,7 @@ impl Engine for &mut SqliteSession {
         // A body that somebody has mended by SQL is a text.
         length: "length(CAST(body AS BLOB))",
         body: "CAST(body AS BLOB)",
+        oldest: "COALESCE(CAST(strftime('%s', min(failed_at)) AS INTEGER), 0)",
         mysql: false,
     };
 
@@ -130,6 +132,27 @@ impl Engine for &mut SqliteSession {
             })
         };
         rows.iter().map(letter).collect::<Result<_, sqlx::Error>>().map_err(failure)
+    }
+}
+
+impl Rows for &mut SqliteSession {
+    const PAUSED_AT: &'static str = "paused_at";
+
+    fn pauses_ddl(table: &TableName) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (\n  pipeline TEXT PRIMARY KEY,\n  paused_by TEXT NOT NULL,\n  \
+             reason TEXT NOT NULL,\n  paused_at TEXT NOT NULL\n);\n",
+            quote(table)
+        )
+    }
+
+    async fn texts(&mut self, sql: String) -> Result<Vec<Vec<String>>, Failure> {
+        self.usable()?;
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        let rows = query.fetch_all(&mut self.connection).await.map_err(failure)?;
+        let text =
+            |row: &SqliteRow, at| row.try_get::<Option<String>, _>(at).map(Option::unwrap_or_default).map_err(failure);
+        rows.iter().map(|row| (0..row.len()).map(|at| text(row, at)).collect()).collect()
     }
 }
 

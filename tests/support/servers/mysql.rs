@@ -54,6 +54,16 @@ impl Mysql {
 
     /// With further options of the server, such as `--max-allowed-packet=1M`.
     pub async fn start_with(options: &[&str]) -> Self {
+        Self::start_as("root", options).await
+    }
+
+    /// As the user of Debian's package, not as root: programs that it starts to copy its data to another
+    /// server give up root's rights.
+    pub async fn start_as_mysql(options: &[&str]) -> Self {
+        Self::start_as("mysql", options).await
+    }
+
+    async fn start_as(user: &'static str, options: &[&str]) -> Self {
         let folder = new_folder("mysql");
         let data = folder.join("data");
         if !copy_template("mysql", &data) {
@@ -65,12 +75,15 @@ impl Mysql {
             "CREATE USER IF NOT EXISTS 'tester'@'%' IDENTIFIED BY 'test';\nGRANT ALL ON *.* TO 'tester'@'%' WITH GRANT OPTION;\n",
         )
         .expect("a file in an own folder");
+        if user != "root" && is_root() {
+            run(Command::new("chown").args(["-R", user]).arg(&folder));
+        }
         let port = free_port();
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let home = folder.clone();
         let node = Node::new("MySQL", folder, "TERM", move || {
             let flavour = Flavour::installed();
-            let mut command = command(flavour.program(), &home);
+            let mut command = command(flavour.program(), &home, user);
             command.arg(format!("--datadir={}", home.join("data").display()));
             command.arg(format!("--socket={}", home.join("socket").display()));
             command.arg(format!("--init-file={}", home.join("login.sql").display()));
@@ -153,12 +166,12 @@ pub fn init(data: &Path) {
     let home = data.parent().expect("a folder in another one");
     let mut command = match flavour {
         Flavour::Mariadb => {
-            let mut command = command("mariadb-install-db", home);
+            let mut command = command("mariadb-install-db", home, "root");
             command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
             command
         }
         Flavour::Mysql => {
-            let mut command = command("mysqld", home);
+            let mut command = command("mysqld", home, "root");
             command.arg("--initialize-insecure");
             command
         }
@@ -170,13 +183,13 @@ pub fn init(data: &Path) {
 /// A program with nothing of this machine's settings; the option for that has to be the first one.
 /// Its temporary tables are in its own folder: a server that starts removes all that it finds, its
 /// neighbours' as well.
-fn command(name: &str, folder: &Path) -> Command {
+fn command(name: &str, folder: &Path, user: &str) -> Command {
     let programs = Programs::of(MYSQL_ROOT);
     let program = programs.find(name, &[]).unwrap_or_else(|| not_installed(name));
     let mut command = programs.command(&program, folder, None);
     command.arg("--no-defaults").env("TMPDIR", folder);
     if is_root() {
-        command.arg("--user=root");
+        command.arg(format!("--user={user}"));
     }
     command
 }

@@ -1,0 +1,79 @@
+//! What isn't TOML: said in plain words, and how much of the rest can be read all the same.
+
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use super::problems::Problems;
+
+/// The document as far as it can be read; `None`: it can't be told what belongs where. Mistakes are noted, each with its
+/// span.
+pub(super) fn parse<'i>(text: &'i str, problems: &Problems) -> Option<DeTable<'i>> {
+    let (document, mistakes) = DeTable::parse_recoverable(text);
+    let spans: Vec<Range<usize>> =
+        mistakes.iter().map(|mistake| mistake.span().unwrap_or(text.len()..text.len())).collect();
+    let mut readable = true;
+    for (mistake, span) in mistakes.iter().zip(&spans) {
+        let (said, contained) = Said::of(mistake.message(), text, span);
+        readable &= contained;
+        // The keys of a section that stands twice stand twice, too.
+        let header = text[..span.start].rfind("\n[").map(|newline| newline + 1);
+        let follows = mistake.message() == TWICE
+            && header.is_some_and(|header| spans.iter().any(|other| line_of(text, other.start).start == header))
+            && header != Some(line_of(text, span.start).start);
+        if !follows {
+            problems.add_unparsed(span.clone(), format!("not TOML: {}", said.message), said.help);
+        }
+    }
+    readable.then(|| document.into_inner())
+}
+
+/// The bytes of the line that a place is on.
+pub(super) fn line_of(text: &str, at: usize) -> Range<usize> {
+    let at = at.min(text.len());
+    let start = text.as_bytes()[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let end = text.as_bytes()[at..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |newline| at + newline);
+    start..end
+}
+
+/// The parser's words for a key that is there already.
+const TWICE: &str = "duplicate key";
+
+struct Said {
+    message: String,
+    help: Option<String>,
+}
+
+impl Said {
+    /// A mistake in plain words, and whether it is contained in one value, so that everything around it was understood.
+    fn of(message: &str, text: &str, span: &Range<usize>) -> (Said, bool) {
+        let plain = |message: &str, help: Option<&str>| Said { message: message.into(), help: help.map(str::to_owned) };
+        let header = text[line_of(text, span.start)].trim_start().starts_with('[');
+        let empty = text[line_of(text, span.start)].trim_end().ends_with('=');
+        match message {
+            "string values must be quoted, expected literal string" if empty => {
+                (plain("nothing stands behind the `=`", None), true)
+            }
+            "string values must be quoted, expected literal string" => {
+                let unit = text[span.start..].starts_with(|first: char| first.is_ascii_digit());
+                let help = unit.then_some("durations and sizes, too, as in \"10m\" or \"8MiB\"");
+                (plain("a text stands in quotes", help), true)
+            }
+            "missing opening quote, expected `\"`" => (plain("the opening quote is missing", None), true),
+            "invalid basic string, expected `\"`" | "invalid literal string, expected `'`" => {
+                (plain("the closing quote is missing", None), true)
+            }
+            "invalid boolean, expected `true`" | "invalid boolean, expected `false`" => {
+                (plain("expected true or false, in small letters", None), true)
+            }
+            multi if multi.starts_with("invalid multi-line ") => {
+                (plain("a text over several lines has no end: three quotes are missing", None), false)
+            }
+            TWICE if header => {
+                (plain("this section stands twice", Some("give it another name, or put the two together")), true)
+            }
+            TWICE => (plain("this key stands twice", Some("keep one of them")), true),
+            other => (plain(other, None), false),
+        }
+    }
+}
