@@ -63,6 +63,8 @@ struct Cli {
     command: Command,
 }
 
+const DEFAULT_CONFIG: &str = "config/rabbit-sink.toml";
+
 #[derive(Debug, clap::Args)]
 struct Global {
     /// The config file
@@ -72,7 +74,7 @@ struct Global {
         value_name = "FILE",
         env = "RABBIT_SINK_CONFIG",
         hide_env_values = true,
-        default_value = "config/rabbit-sink.toml"
+        default_value = DEFAULT_CONFIG
     )]
     config: PathBuf,
     /// Data on stdout as JSON, an object a line
@@ -190,7 +192,7 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
         Command::Pause(args) => one_task(pause::execute(&config()?, &args, out)),
         Command::Resume(args) => one_task(resume::execute(&config()?, &args, out)),
         Command::Health => one_task(health::execute(&config()?, out)),
-        Command::Dlq(command) => one_task(dlq::execute(&config()?, *command, out)),
+        Command::Dlq(command) => one_task(dlq::execute(&config()?, *command, &typed(&cli.global.config), out)),
         Command::Init(_) => init::ledger(&config()?, out),
         Command::Schema => schema::execute(out),
         Command::Pipelines => Ok(Exit::Done),
@@ -203,6 +205,18 @@ fn load(path: &std::path::Path) -> Result<Config, CliError> {
     // Each mistake begins its own line, as compilers do it and editors understand it.
     let wrong = |errors| CliError::usage(format!("the config can't be used\n\n{errors}"));
     config::load(path, &environment()?).map_err(wrong)
+}
+
+/// How our commands are called where they would read the same config, for those that are suggested.
+fn typed(config: &std::path::Path) -> String {
+    let found = std::env::var_os("RABBIT_SINK_CONFIG").map_or_else(|| PathBuf::from(DEFAULT_CONFIG), PathBuf::from);
+    if found == config {
+        return "rabbit-sink".to_owned();
+    }
+    let path = config.display().to_string();
+    let plain = path.chars().all(|char| char.is_ascii_alphanumeric() || "/._-+:@".contains(char));
+    let path = if plain { path } else { format!("'{}'", path.replace('\'', "'\\''")) };
+    format!("rabbit-sink --config {path}")
 }
 
 /// The environment as text. A variable that is meant for us and isn't UTF-8 would otherwise be
@@ -239,6 +253,13 @@ mod tests {
     #[test]
     fn clap_finds_nothing_wrong() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_suggested_command_names_the_config_that_was_named() {
+        let typed = |path: &str| typed(std::path::Path::new(path));
+        assert_eq!(typed("shop.toml"), "rabbit-sink --config shop.toml");
+        assert_eq!(typed("it's a shop.toml"), "rabbit-sink --config 'it'\\''s a shop.toml'");
     }
 
     #[test]

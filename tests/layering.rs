@@ -45,7 +45,8 @@ const LAYERS: [&str; 31] = [
 ];
 
 /// Crates, and the module that alone names them.
-const OWNED: [(&str, &str); 3] = [("lapin", "rabbitmq"), ("sqlx", "sink"), ("backoff", "retry")];
+const OWNED: [(&str, &str); 4] =
+    [("lapin", "rabbitmq"), ("sqlx", "sink"), ("backoff", "retry"), ("opentelemetry", "telemetry")];
 
 struct Source {
     /// As in `sink/postgres/bind.rs`.

@@ -129,14 +129,22 @@ impl Command {
 
 /// Runs one of the subcommands. The first signal ends it between two rounds, the second at once:
 /// in either case each letter stands in its queue or has gone where it was to go.
-pub(super) async fn execute(config: &Config, command: Command, out: &mut Out) -> Result<Exit, CliError> {
+///
+/// `program` is how `rabbit-sink` is called in commands that are suggested.
+pub(super) async fn execute(config: &Config, command: Command, program: &str, out: &mut Out) -> Result<Exit, CliError> {
     let pipeline = pipeline(config, command.pipeline())?;
     command.check()?;
-    let shutdown = super::signals::listen()
+    let mut shutdown = super::signals::listen()
         .map_err(|error| CliError::failed(format!("signals can't be listened for: {error}")))?;
     let mut aborted = shutdown.clone();
-    let mut store = Store::open(config, pipeline, command.name(), command.changes(), shutdown).await?;
-    let run = run(config, pipeline, &command, &mut store, out);
+    let mut store = tokio::select! {
+        opened = Store::open(config, pipeline, command.name(), command.changes(), shutdown.clone()) => opened?,
+        () = reached(&mut shutdown, Phase::Drain) => {
+            complain("interrupted before anything was looked at");
+            return Ok(Exit::Failed);
+        }
+    };
+    let run = run(config, pipeline, &command, program, &mut store, out);
     let ended = tokio::select! {
         ended = run => ended,
         () = reached(&mut aborted, Phase::Abort) => {
@@ -152,17 +160,18 @@ async fn run(
     config: &Config,
     pipeline: &Pipeline,
     command: &Command,
+    program: &str,
     store: &mut Store,
     out: &mut Out,
 ) -> Result<Exit, CliError> {
     match command {
-        Command::Stats(args) => stats::execute(store, pipeline, &args.filter, out).await,
+        Command::Stats(args) => stats::execute(store, pipeline, &args.filter, program, out).await,
         Command::List(args) => list::execute(store, pipeline, &args.filter, out).await,
         Command::Show(args) => show::execute(store, config, pipeline, &args.id, out).await,
         Command::Export(args) => export::execute(store, pipeline, args, out).await,
         Command::Import(args) => import::execute(store, config, pipeline, args, out).await,
         Command::Replay(args) => replay::execute(store, config, pipeline, args, out).await,
-        Command::Edit(args) => edit::execute(store, config, pipeline, args, out).await,
+        Command::Edit(args) => edit::execute(store, config, pipeline, args, program, out).await,
         Command::Discard(args) => discard::execute(store, pipeline, args, out).await,
     }
 }

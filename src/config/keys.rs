@@ -10,7 +10,7 @@ mod servers;
 pub use kinds::{Absent, Kind};
 pub(super) use pipelines::{ALL, BINDING, COLUMN, PIPELINE};
 
-use servers::{ADMIN, BROKER, DATABASE, WORKER};
+use servers::{ADMIN, BROKER, DATABASE, TRACES, WORKER};
 
 /// The keys of a section.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ pub static ROOT: Keys = Keys {
     keys: &[
         below("worker", &WORKER),
         below("admin", &ADMIN),
+        below("traces", &TRACES),
         below("rabbitmq", &BROKER),
         named("brokers", &BROKER),
         below("database", &DATABASE),
@@ -137,6 +138,7 @@ mod tests {
             "",
             "worker",
             "admin",
+            "traces",
             "rabbitmq",
             "database",
             "pipelines.NAME",

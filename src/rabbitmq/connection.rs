@@ -126,7 +126,7 @@ impl Connection {
         }
     }
 
-    /// A fresh channel.
+    /// A fresh channel. One with a consumer is to be closed by [`close_channel`] before it is dropped.
     pub(super) async fn channel(&self, class: ErrorClass) -> Result<lapin::Channel, Failure> {
         answer(class, "opening a channel", self.connection.create_channel()).await
     }
@@ -143,7 +143,9 @@ impl Connection {
         let channel = self.channel(ErrorClass::SourceLost).await?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let asked = channel.queue_declare(name, options, FieldTable::default());
-        match tokio::time::timeout(failure::ANSWER_TIMEOUT, asked).await {
+        let answered = tokio::time::timeout(failure::ANSWER_TIMEOUT, asked).await;
+        close_channel(&channel, queue).await;
+        match answered {
             Ok(Ok(queue)) => Ok(QueueState::Present {
                 ready: queue.message_count().into(),
                 consumers: queue.consumer_count().into(),
@@ -236,6 +238,22 @@ impl Connection {
     /// Class `dead_letter_failed`.
     pub async fn publisher(&self) -> Result<Publisher, Failure> {
         Publisher::start(self).await
+    }
+}
+
+/// Closes a channel and waits for the answer, which says that the broker has read all acks before it.
+///
+/// A channel that is dropped is closed by the library behind our back. If its connection closes at that
+/// moment, too, that ends in an error instead of a goodbye; with deliveries on their way, the library's
+/// threads can wait for each other for ever.
+pub(super) async fn close_channel(channel: &lapin::Channel, queue: &str) {
+    if !channel.status().connected() {
+        return;
+    }
+    match tokio::time::timeout(failure::ANSWER_TIMEOUT, channel.close(200, "OK".into())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(queue, %error, "the channel was closed already"),
+        Err(_) => tracing::debug!(queue, "the broker didn't answer channel.close"),
     }
 }
 

@@ -24,6 +24,14 @@ pub(super) async fn beside_consumer(
     Ok((asked.consumer_count() > 0).then(|| asked.message_count().into()))
 }
 
+/// The same without a consumer of ours: a 0 may be wrong, any other number isn't.
+///
+/// # Errors
+/// Of this class: the queue is gone, or the connection.
+pub(super) async fn at_least(channel: &lapin::Channel, queue: &ShortString, class: ErrorClass) -> Result<u64, Failure> {
+    Ok(look(channel, queue, class).await?.message_count().into())
+}
+
 async fn look(channel: &lapin::Channel, queue: &ShortString, class: ErrorClass) -> Result<lapin::Queue, Failure> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let asked = channel.queue_declare(queue.clone(), options, FieldTable::default());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lapin::options::{BasicGetOptions, BasicNackOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
-use super::connection::Connection;
+use super::connection::{Connection, close_channel};
 use super::convert::short;
 use super::failure::answer;
 use crate::error::{ErrorClass, Failure};
@@ -71,6 +71,7 @@ impl Lock {
                 tracing::debug!(%failure, "the lock stays until the connection closes");
             }
         }
+        close_channel(&self.channel, &self.queue).await;
     }
 }
 
@@ -103,7 +104,9 @@ async fn leave_word(connection: &Connection, queue: &str, holder: &str) -> Resul
     let word = &holder[..holder.floor_char_boundary(HOLDER_MAX)];
     let options = BasicPublishOptions::default();
     let published = channel.basic_publish("".into(), name, options, word.as_bytes(), Default::default());
-    answer(CLASS, "leaving word of the lock", published).await.map(|_| ())
+    answer(CLASS, "leaving word of the lock", published).await?;
+    close_channel(&channel, queue).await;
+    Ok(())
 }
 
 /// What the holder says of itself.
@@ -115,5 +118,6 @@ async fn word(connection: &Connection, queue: &str) -> Result<Option<String>, Fa
     let word: String = String::from_utf8_lossy(&message.delivery.data).chars().take(HOLDER_MAX).collect();
     let back = channel.basic_nack(message.delivery.delivery_tag, BasicNackOptions { multiple: false, requeue: true });
     answer(CLASS, "putting the lock's word back", back).await?;
+    close_channel(&channel, queue).await;
     Ok(Some(word))
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::DeadLetterQueue;
 use super::connect::Rabbitmq;
-use super::connection::Connection;
+use super::connection::{Connection, close_channel};
 use super::convert::{self, short};
 use super::failure::{answer, failed, reply};
 use crate::error::{ErrorClass, Failure};
@@ -57,6 +57,13 @@ impl Publisher {
     /// The connection that it publishes on.
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Closes its channel; the connection stays.
+    pub(super) async fn close(self) {
+        if let Some(channel) = &self.channel {
+            close_channel(channel, "").await;
+        }
     }
 
     async fn channel(&mut self) -> Result<lapin::Channel, Failure> {

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicQosOptions,
 };
 use lapin::types::{FieldTable, ShortString};
 use tokio::time::Instant;
 
 use super::DeadLetterQueue;
-use super::connection::{Connection, QueueState};
+use super::connection::{CLOSE_TIMEOUT, Connection, QueueState, close_channel};
 use super::convert::{self, short};
+use super::depth;
 use super::failure::{ANSWER_TIMEOUT, answer, failed};
 use super::lock::Lock;
 use super::publisher::Publisher;
@@ -27,14 +28,22 @@ use crate::message::Envelope;
 
 /// The most messages that are out of the queue at a time.
 pub const AT_ONCE: usize = 500;
-/// Bytes of bodies that are out of the queue at a time, as far as bodies are of like sizes.
-const BYTES_AT_ONCE: usize = 64 << 20;
+/// Bytes of bodies beyond which no more messages are asked for.
+const BYTES_AT_ONCE: usize = 32 << 20;
+/// The most messages that are asked for at a time. Their sizes are known only when they have come: so many
+/// large ones may follow upon small ones.
+const ASKED_AT_ONCE: usize = 100;
 /// The first round's messages: no size is known yet.
 const FIRST: usize = 4;
 /// How long nothing may arrive before the broker is asked whether the queue is empty.
 const IDLE: Duration = Duration::from_millis(100);
 
 const CLASS: ErrorClass = ErrorClass::SourceLost;
+/// The broker has ended our consumer.
+const CANCELLED: &str = "the broker has cancelled our consumer: the queue was deleted, or its node went away";
+/// It has messages, and our consumer gets none.
+const WITHHELD: &str =
+    "the broker has some and gives us none; another consumer may have the queue for itself (single active consumer)";
 
 /// A message that was taken and not settled yet.
 #[derive(Debug)]
@@ -77,7 +86,10 @@ pub struct Rotation {
     left: u64,
     /// How many the next round takes.
     size: usize,
-    rounds: u64,
+    /// Each has a tag of its own.
+    consumers: u64,
+    /// Taken to find out whether there are any: the next round.
+    first: Option<Held>,
     /// Taken and not settled yet.
     unsettled: usize,
 }
@@ -102,7 +114,8 @@ impl Rotation {
             mark: String::new(),
             left: 0,
             size: FIRST,
-            rounds: 0,
+            consumers: 0,
+            first: None,
             unsettled: 0,
         })
     }
@@ -114,8 +127,32 @@ impl Rotation {
     /// Class `source_lost`.
     pub async fn begin(&mut self) -> Result<u64, Failure> {
         self.mark = new_mark();
-        self.left = self.ready().await?;
+        let mut ready = depth::at_least(&self.channel, &self.name, CLASS).await?;
+        if ready == 0 && self.first.is_none() {
+            ready = self.get_first().await?;
+        }
+        self.left = ready + u64::from(self.first.is_some());
         Ok(self.left)
+    }
+
+    /// A quorum queue whose leader hangs, or is away, is said to be empty. A get is answered by the leader
+    /// itself, or not at all. What it takes belongs to the next round; returns how many are behind.
+    async fn get_first(&mut self) -> Result<u64, Failure> {
+        let doing = format!("getting a message of queue \"{}\"", self.queue);
+        let get = self.channel.basic_get(self.name.clone(), BasicGetOptions { no_ack: false });
+        match answer(CLASS, &doing, get).await {
+            Ok(None) => Ok(0),
+            Ok(Some(got)) => {
+                self.first = Some(held(got.delivery));
+                Ok(got.message_count.into())
+            }
+            // A queue with a single active consumer can't be asked so; its 0 has to do.
+            Err(failure) if failure.code == "405" => {
+                self.channel = self.connection.channel(CLASS).await?;
+                Ok(0)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The mark of this pass: the name of the set of those that it chooses or adds.
@@ -134,7 +171,10 @@ impl Rotation {
         if wanted == 0 {
             return Ok(Vec::new());
         }
-        let round = self.round(wanted).await?;
+        let round = match self.first.take() {
+            Some(first) => vec![first],
+            None => self.round(wanted).await?,
+        };
         self.adapt(&round);
         self.unsettled = round.len();
         // On a queue with priorities what was put back may come before what wasn't seen yet.
@@ -145,14 +185,33 @@ impl Rotation {
         Ok(fresh)
     }
 
+    /// Up to so many messages, fewer where they are large or the queue has no more.
+    async fn round(&mut self, wanted: usize) -> Result<Vec<Held>, Failure> {
+        let mut taken = Vec::with_capacity(wanted);
+        let mut bytes = 0;
+        while taken.len() < wanted && bytes < BYTES_AT_ONCE {
+            let asked = (wanted - taken.len()).min(ASKED_AT_ONCE);
+            let came = self.consume(asked).await?;
+            let all = came.len() < asked;
+            bytes += came.iter().map(|held| held.envelope.body.len()).sum::<usize>();
+            taken.extend(came);
+            if all {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
     /// A consumer whose prefetch is what is wanted, cancelled before the first ack: so it is never
     /// given a message too many, which would have to be returned.
-    async fn round(&mut self, wanted: usize) -> Result<Vec<Held>, Failure> {
+    async fn consume(&mut self, wanted: usize) -> Result<Vec<Held>, Failure> {
         let doing = format!("taking messages of queue \"{}\"", self.queue);
         let prefetch = u16::try_from(wanted).unwrap_or(u16::MAX);
-        answer(CLASS, &doing, self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
-        self.rounds += 1;
-        let tag = short(&format!("rabbit-sink-dlq-{}", self.rounds), "the consumer's tag")?;
+        if self.channel.status().qos().prefetch_count != Some(prefetch) {
+            answer(CLASS, &doing, self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+        }
+        self.consumers += 1;
+        let tag = short(&format!("rabbit-sink-dlq-{}", self.consumers), "the consumer's tag")?;
         let options = BasicConsumeOptions::default();
         let consuming = self.channel.basic_consume(self.name.clone(), tag.clone(), options, FieldTable::default());
         let mut consumer = answer(CLASS, &doing, consuming).await?;
@@ -162,17 +221,14 @@ impl Rotation {
             match tokio::time::timeout(IDLE, consumer.next()).await {
                 Ok(Some(Ok(delivery))) => taken.push(held(delivery)),
                 Ok(Some(Err(error))) => return Err(failed(CLASS, &doing, &error)),
-                Ok(None) => break,
-                // Asked on the same channel: what was sent before the answer arrives before it.
-                Err(_) if self.ready().await? == 0 => break,
-                Err(_) if Instant::now() > patience => {
-                    let message = format!(
-                        "{doing}: the broker has some and gives us none; another consumer may have the queue for itself \
-                         (single active consumer)"
-                    );
-                    return Err(Failure::new(CLASS, "no_answer", message));
-                }
-                Err(_) => {}
+                Ok(None) => return Err(Failure::new(CLASS, "cancelled", format!("{doing}: {CANCELLED}"))),
+                Err(_) => match depth::beside_consumer(&self.channel, &self.name, CLASS).await? {
+                    // What is on its way to us comes before the consumer's end.
+                    Some(0) => break,
+                    _ if Instant::now() < patience => {}
+                    Some(_) => return Err(Failure::new(CLASS, "no_answer", format!("{doing}: {WITHHELD}"))),
+                    None => return Err(super::failure::silent(CLASS, &doing)),
+                },
             }
         }
         answer(CLASS, &doing, self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
@@ -186,13 +242,6 @@ impl Rotation {
             Ok(ended) => ended.map(|()| taken),
             Err(_) => Err(super::failure::silent(CLASS, &doing)),
         }
-    }
-
-    async fn ready(&self) -> Result<u64, Failure> {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let asked = self.channel.queue_declare(self.name.clone(), options, FieldTable::default());
-        let queue = answer(CLASS, &format!("looking at queue \"{}\"", self.queue), asked).await?;
-        Ok(queue.message_count().into())
     }
 
     fn adapt(&mut self, round: &[Held]) {
@@ -265,9 +314,17 @@ impl Rotation {
         self.publisher.publish(messages).await
     }
 
-    /// Gives the lock back.
+    /// Gives back what is still out, and then the lock.
     pub async fn end(self) {
-        self.lock.give_back().await;
+        let goodbye = async {
+            close_channel(&self.channel, &self.queue).await;
+            self.lock.give_back().await;
+            self.publisher.close().await;
+        };
+        // A broker that has blocked us doesn't answer; the lock goes with the connection.
+        if tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await.is_err() {
+            tracing::debug!(queue = %self.queue, "the broker didn't answer our goodbye");
+        }
     }
 }
 

@@ -9,10 +9,10 @@ use futures_util::StreamExt;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 
-use super::connection::{BrokerVersion, CLOSE_TIMEOUT, Connection};
+use super::connection::{BrokerVersion, CLOSE_TIMEOUT, Connection, close_channel};
 use super::convert::{self, short};
 use super::depth;
-use super::failure::{ANSWER_TIMEOUT, answer, failed};
+use super::failure::{answer, failed};
 use super::{Source, SourceEvent};
 use crate::error::{ErrorClass, Failure};
 use crate::message::Delivery;
@@ -192,17 +192,10 @@ impl Subscription {
         self.end(failure)
     }
 
+    /// A process that ends before the broker has answered takes with it what the broker hasn't read:
+    /// messages that are done would come back.
     async fn close(&self) {
-        if !self.channel.status().connected() {
-            return;
-        }
-        // Its answer says that the broker has read all acks before it. A process that ends earlier takes
-        // with it what the broker hasn't read: messages that are done would come back.
-        match tokio::time::timeout(ANSWER_TIMEOUT, self.channel.close(200, "OK".into())).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(queue = %self.queue, %error, "the channel was closed already"),
-            Err(_) => tracing::debug!(queue = %self.queue, "the broker didn't answer channel.close"),
-        }
+        close_channel(&self.channel, self.queue.as_str()).await;
     }
 
     /// Tells the broker to send no more and takes over what had arrived.

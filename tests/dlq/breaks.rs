@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::scene::{Bad, Scene, assert_counts, ids};
+use super::scene::{Bad, NO_STORM, Scene, assert_counts, ids};
 use crate::main_job::orders::{self, config};
 use crate::support::broker::{Broker, Kind, Message, Taken};
 use crate::support::database::{Server, TestDatabase};
@@ -85,6 +85,41 @@ async fn slow_ctrl_c_ends_a_replay_between_two_messages_and_the_rest_can_be_take
     assert_eq!((scene.settled_in(&scene.queue).await, scene.settled_in(&scene.dead).await), (sent, 50 - sent));
     assert_counts(&scene.json("replay", &["--yes"]).await[0], &[("replayed", 50 - sent)]);
     assert_eq!(scene.settled_in(&scene.queue).await, 50);
+    scene.end().await;
+}
+
+/// One signal or two at any moment of any command: each letter is in its queue, or in the one that it was
+/// sent to, and the command ends.
+#[tokio::test]
+async fn slow_ctrl_c_at_any_moment_of_any_command_loses_nothing() {
+    let options = format!("{NO_STORM}[pipelines.orders.limits]\nmax_replays = 100\n");
+    let scene = Scene::with(Kind::Quorum, Server::Postgres, &options).await;
+    scene.work(Scene::bad(0..300, Bad::Quantity)).await;
+    let commands: [(&str, &[&str]); 5] = [
+        ("stats", &[]),
+        ("export", &["-"]),
+        ("replay", &["--dry-run"]),
+        ("replay", &["--yes", "--rate", "100/s", "--limit", "50"]),
+        ("replay", &["--yes", "--limit", "50", "--wait", "--timeout", "2s"]),
+    ];
+    let mut sent = BTreeSet::new();
+    for round in 0..20 {
+        let (command, args) = commands[round % commands.len()];
+        let mut running = scene.start(command, args);
+        moment(700).await;
+        let signals = 1 + random() % 2;
+        for _ in 0..signals {
+            running.signal("INT");
+            moment(100).await;
+            running.alive();
+        }
+        let ended = running.wait().await;
+        // One that had said no word to the system yet dies of the signal itself.
+        assert!(matches!(ended.code, None | Some(0 | 1 | 5)), "{command} {args:?}: {ended:?}");
+        sent.extend(scene.broker.drain(&scene.queue).await.iter().filter_map(Taken::message_id));
+    }
+    let dead = scene.dead_ids().await;
+    assert_eq!(dead.into_iter().chain(sent).collect::<BTreeSet<_>>(), ids(0..300));
     scene.end().await;
 }
 

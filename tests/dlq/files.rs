@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
-use super::scene::{Bad, Scene, assert_counts, ids, text};
+use super::scene::{Bad, NO_STORM, Scene, assert_counts, ids, text};
 use crate::support::broker::{Kind, Message, Taken};
+use crate::support::database::Server;
 use crate::support::process::new_folder;
 use crate::support::worker::Worker;
 
@@ -100,6 +101,44 @@ async fn slow_an_import_replaces_the_same_letters_and_knows_edited_ones() {
     }
     assert_eq!(scene.settled_in(&scene.dead).await, 5);
     assert_eq!(scene.dead_ids().await, ids(0..5));
+    scene.end().await;
+}
+
+/// `| head`: who reads has seen enough. The look goes on to its end, so that the order stays.
+#[tokio::test]
+async fn an_export_whose_reader_leaves_is_no_failure() {
+    let scene = Scene::with(Kind::Classic, Server::Sqlite, NO_STORM).await;
+    // More than a pipe holds.
+    scene.work(Scene::bad(0..300, Bad::Quantity)).await;
+    let before = scene.json("list", &["--limit", "300"]).await;
+    let mut shell = std::process::Command::new("bash");
+    let piped = format!("set -o pipefail; {} dlq export orders - | head -n 1", Worker::program());
+    shell.args(["-c", &piped]);
+    let ended = Worker::spawn(shell, &scene.config, []).wait().await.expect(0);
+    assert_eq!((ended.stdout.lines().count(), ended.stderr.as_str()), (1, ""));
+    assert_eq!(scene.json("list", &["--limit", "300"]).await, before);
+    scene.end().await;
+}
+
+/// Whoever writes the letters may take their time, and what is wrong at the end is told with its line.
+#[tokio::test]
+async fn stdin_is_imported_as_it_comes() {
+    let scene = Scene::new(Kind::Classic).await;
+    scene.work(Scene::bad(0..3, Bad::Quantity)).await;
+    let folder = new_folder("stdin");
+    let (_, name) = path(&folder, "gone.ndjson");
+    scene.json("discard", &["--yes", "--archive", &name]).await;
+    let import = async |source: &str| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("{source} | {} dlq import orders - --json", Worker::program())]);
+        Worker::spawn(shell, &scene.config, []).wait().await
+    };
+    let done = import(&format!("(head -n 1 {name}; sleep 1; tail -n +2 {name})")).await.expect(0);
+    assert_counts(&super::scene::objects(&done)[0], &[("imported", 3), ("replaced", 0)]);
+    assert_eq!(scene.dead_ids().await, ids(0..3));
+    let refused = import(&format!("(cat {name}; echo '{{}}')")).await.expect(1);
+    assert!(refused.stderr.contains("stdin, line 4"), "{}", refused.stderr);
+    assert_eq!(scene.dead_ids().await, ids(0..3));
     scene.end().await;
 }
 

@@ -6,11 +6,9 @@ use crate::support::database::Server;
 use crate::support::worker::Worker;
 
 #[tokio::test]
-async fn slow_groups_are_told_by_cause_and_each_filter_takes_its_own() {
+async fn groups_are_told_by_cause() {
     let scene = Scene::new(Kind::Classic).await;
-    scene.work(Scene::bad(0..6, Bad::Quantity)).await;
-    let between = between_two();
-    scene.work([Scene::bad(6..9, Bad::Customer), Scene::bad(9..10, Bad::Broken)].concat()).await;
+    super::filters::ten_letters(&scene).await;
 
     let groups = scene.json("stats", &[]).await;
     let told: Vec<(u64, String)> =
@@ -29,49 +27,10 @@ async fn slow_groups_are_told_by_cause_and_each_filter_takes_its_own() {
         assert!(human.contains(part), "{part}\n{human}");
     }
 
-    let id = text(&groups[2], "sample");
-    let filters: [(&[&str], usize); 14] = [
-        (&["--group", &group], 6),
-        (&["--group", &group[..4]], 6),
-        (&["--class", "mapping"], 9),
-        (&["--code", "required"], 3),
-        (&["--column", "quantity"], 6),
-        (&["--class", "mapping", "--column", "customer"], 3),
-        (&["--since", &between], 4),
-        (&["--until", &between], 6),
-        (&["--since", "1h"], 10),
-        (&["--until", "1h"], 0),
-        (&["--where", "/quantity=many"], 6),
-        (&["--where", "/extra/n=7"], 1),
-        (&["--id", &id], 1),
-        (&["--limit", "7"], 7),
-    ];
-    for (filter, count) in filters {
-        let listed = scene.json("list", filter).await;
-        assert_eq!(listed.len(), count, "list {filter:?}");
-        let counted: u64 = scene.json("stats", filter).await.iter().map(|group| group["count"].as_u64().unwrap()).sum();
-        assert_eq!(counted, count as u64, "stats {filter:?}");
-    }
     let table = scene.dlq("list", &["--limit", "2"]).await.expect(0);
     assert_eq!(table.stdout.lines().count(), 3, "{}", table.stdout);
     assert!(table.stderr.contains("8 more; --limit"), "{}", table.stderr);
-    for (args, says) in [
-        (&["--since", "yesterday-ish"][..], "expected a time"),
-        (&["--where", "quantity=1"], "begins with a slash"),
-        (&["--group", "ab"], "at least four"),
-    ] {
-        let refused = scene.dlq("list", args).await.expect(2);
-        assert!(refused.stderr.contains(says), "{}", refused.stderr);
-    }
     scene.end().await;
-}
-
-/// A time that differs from those before and after it, in milliseconds.
-fn between_two() -> String {
-    std::thread::sleep(std::time::Duration::from_millis(5));
-    let now = jiff::Timestamp::now().to_string();
-    std::thread::sleep(std::time::Duration::from_millis(5));
-    now
 }
 
 /// A delivery limit of 20, looked at 50 times: nothing lost, the order as it was.

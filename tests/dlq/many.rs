@@ -61,6 +61,21 @@ async fn a_million_letters_are_counted_in_bounded_memory() {
     scene.end().await;
 }
 
+/// Sizes are known only when letters have come: large ones behind small ones don't fill the memory.
+#[tokio::test]
+async fn slow_large_letters_behind_small_ones_take_bounded_memory() {
+    let scene = Scene::with(Kind::Classic, Server::Sqlite, "").await;
+    scene.drain_queue().await;
+    let large = |n| Message::json(&format!("large-{n}"), format!("{{\"filling\":\"{}\"}}", "x".repeat(1 << 20)));
+    scene.broker.publish(&scene.dead, (0..1000).map(dead)).await;
+    scene.broker.publish(&scene.dead, (0..400).map(large)).await;
+    let (stats, peak) = measured(&scene, "stats", &["--json"]).await;
+    let total: u64 = objects(&stats.expect(0)).iter().map(|group| group["count"].as_u64().unwrap()).sum();
+    assert_eq!(total, 1400);
+    assert!(peak < 2 * MEMORY, "{peak} KiB");
+    scene.end().await;
+}
+
 #[tokio::test]
 async fn slow_a_hundred_thousand_letters_are_counted_listed_and_replayed_in_bounded_memory() {
     let scene = Scene::with(Kind::Quorum, Server::Postgres, "").await;

@@ -4,14 +4,11 @@ use std::time::{Duration, Instant};
 
 use lapin::types::AMQPValue;
 
-use super::scene::{Bad, Scene, assert_counts, ids, text};
+use super::scene::{Bad, NO_STORM, Scene, assert_counts, ids, text};
 use crate::main_job::orders;
 use crate::support::broker::{Kind, Message};
 use crate::support::database::Server;
 use crate::support::worker::Worker;
-
-/// The worker dead-letters whatever comes, however thick.
-const NO_STORM: &str = "\n[pipelines.orders.storm]\naction = \"dead_letter\"\n";
 
 /// Drops the CHECK that refuses [`Bad::Negative`].
 async fn mend(scene: &Scene) {

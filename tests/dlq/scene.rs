@@ -12,6 +12,9 @@ use crate::support::servers::shared_amqp_url;
 use crate::support::wait::unique_name;
 use crate::support::worker::{Exit, Worker};
 
+/// The worker dead-letters whatever comes, however thick.
+pub const NO_STORM: &str = "\n[pipelines.orders.storm]\naction = \"dead_letter\"\n";
+
 /// How bad orders are made.
 #[derive(Clone, Copy, Debug)]
 pub enum Bad {

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::scene::{LETTERS, letters, scene};
-use crate::dlq::scene::{Bad, Scene, assert_counts, ids};
+use crate::dlq::scene::{Bad, NO_STORM, Scene, assert_counts, ids};
 use crate::main_job::orders;
-use crate::support::broker::Taken;
+use crate::support::broker::{Broker, Kind, Taken};
 use crate::support::database::Server;
+use crate::support::servers::{Rabbitmq, shared_amqp_url};
 use crate::support::wait::{PATIENCE, eventually, random};
 use crate::support::worker::Worker;
 
@@ -108,6 +109,47 @@ async fn ctrl_c_ends_a_replay_between_two_messages_and_the_rest_can_be_taken_up(
     assert_eq!(scene.database.count(LETTERS).await, 50 - sent);
     assert_counts(&scene.json("replay", &["--yes"]).await[0], &[("replayed", 50 - sent)]);
     assert_eq!((scene.settled_in(&scene.queue).await, scene.database.count(LETTERS).await), (50, 0));
+    scene.end().await;
+}
+
+/// The broker is away: no letter leaves the table.
+#[tokio::test]
+async fn a_replay_without_a_broker_removes_nothing() {
+    for server in Server::ALL {
+        let scene = scene(server, "").await;
+        scene.work(Scene::bad(0..5, Bad::Quantity)).await;
+        let away = scene.config.replacen("amqp://", "amqp://nowhere.invalid/", 1);
+        let refused = Worker::command(&away, ["dlq", "replay", "orders", "--yes"]).wait().await.expect(3);
+        assert!(refused.stderr.contains("nowhere.invalid"), "{}", refused.stderr);
+        assert_eq!(letters(&scene).await, ids(0..5), "{server:?}");
+        scene.end().await;
+    }
+}
+
+/// The broker goes away in the middle of a replay out of a table.
+#[tokio::test]
+async fn slow_a_broker_that_goes_away_mid_replay_costs_no_letter() {
+    let mut node = Rabbitmq::start().await;
+    let scene = scene(Server::Postgres, NO_STORM).await;
+    scene.work(Scene::bad(0..300, Bad::Quantity)).await;
+    let broker = Broker::of(&node).await;
+    broker.declare(&scene.queue, Kind::Classic).await;
+    let config = scene.config.replace(&shared_amqp_url(), &node.url());
+    let replay = Worker::command(&config, ["dlq", "replay", "orders", "--yes", "--rate", "50/s"]);
+    eventually(PATIENCE, "some are sent", async || broker.ready(&scene.queue).await > 10).await;
+    node.kill();
+    let ended = replay.wait().await.expect(5);
+    assert!(ended.stderr.contains("takes up the rest"), "{}", ended.stderr);
+    node.restart().await;
+    let broker = Broker::of(&node).await;
+    let mut found = letters(&scene).await;
+    assert!(found.len() < 300, "some had left");
+    eventually(PATIENCE, "all are there again", async || {
+        found.extend(broker.drain(&scene.queue).await.iter().filter_map(Taken::message_id));
+        found == ids(0..300)
+    })
+    .await;
+    node.stop().await;
     scene.end().await;
 }
 

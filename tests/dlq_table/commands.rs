@@ -1,7 +1,8 @@
 //! Every `dlq` command on a table, as on a queue.
 
-use super::scene::{LETTERS, NO_STORM, contents, letters, mend, scene};
-use crate::dlq::scene::{Bad, Scene, assert_counts, ids, text};
+use super::scene::{LETTERS, contents, letters, mend, scene};
+use crate::dlq::filters;
+use crate::dlq::scene::{Bad, NO_STORM, Scene, assert_counts, ids, text};
 use crate::main_job::orders;
 use crate::support::broker::Message;
 use crate::support::database::Server;
@@ -53,6 +54,18 @@ async fn looking_tells_all_and_changes_nothing() {
         assert_eq!(contents(&scene).await, before, "{server:?}");
         scene.end().await;
     }
+}
+
+/// As on a queue.
+#[tokio::test]
+async fn slow_each_filter_takes_its_own() {
+    // The letters are filtered here, not by the server: one that looks and one that changes will do.
+    let looked = scene(Server::Postgres, "").await;
+    filters::looks(&looked, &filters::ten_letters(&looked).await).await;
+    looked.end().await;
+    let changed = scene(Server::Mysql, "").await;
+    filters::changes(&changed, &filters::ten_letters(&changed).await, async || letters(&changed).await).await;
+    changed.end().await;
 }
 
 /// What was exported, discarded and imported again is what there was, byte for byte.

@@ -12,9 +12,6 @@ pub const LETTERS: &str = "orders_dead_letters";
 /// Keys of the pipeline `orders`.
 pub const TO_TABLE: &str = "\n[pipelines.orders.dead_letter]\nto = \"table\"\n";
 
-/// The worker dead-letters whatever comes, however thick.
-pub const NO_STORM: &str = "\n[pipelines.orders.storm]\naction = \"dead_letter\"\n";
-
 /// Its dead letters go into a table; there is no dead-letter queue at all.
 pub async fn scene(server: Server, options: &str) -> Scene {
     let scene = Scene::with(Kind::Quorum, server, &format!("{options}{TO_TABLE}")).await;

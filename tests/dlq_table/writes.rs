@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::scene::{LETTERS, NO_STORM, TO_TABLE, column, contents, letters, mend, scene};
-use crate::dlq::scene::{Bad, ids};
+use super::scene::{LETTERS, TO_TABLE, column, contents, letters, mend, scene};
+use crate::dlq::scene::{Bad, NO_STORM, ids};
 use crate::main_job::orders;
 use crate::support::broker::Message;
 use crate::support::database::{Server, TestDatabase};

@@ -10,7 +10,7 @@ use rabbit_sink::error::Failure;
 use rabbit_sink::message::Envelope;
 use rabbit_sink::rabbitmq::{AT_ONCE, Connection, Fate, Rotation};
 
-use super::server::{Client, connected, delivered, shared};
+use super::server::{Client, connected, delivered, leader, shared};
 
 /// One pass in which all stay.
 async fn pass(connection: &Connection, queue: &str) -> Result<Vec<Envelope>, Failure> {
@@ -53,6 +53,92 @@ async fn looking_changes_nothing_however_often() {
     client.until_ready(&queue, 4).await;
     connection.close().await;
     client.delete().await;
+}
+
+/// Takes all to the end of a pass that was begun, and puts them back. Returns their bodies.
+async fn rest(rotation: &mut Rotation) -> Vec<String> {
+    let mut seen = Vec::new();
+    loop {
+        let taken = rotation.take(usize::MAX).await.unwrap();
+        if taken.is_empty() {
+            return seen;
+        }
+        seen.extend(taken.iter().map(|held| String::from_utf8(held.envelope.body.to_vec()).unwrap()));
+        rotation.settle(taken.into_iter().map(|held| (held, Fate::Stay)).collect()).await.unwrap();
+    }
+}
+
+/// The broker says 0 while the leader doesn't answer it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_hangs_hides_no_letter() {
+    let _node = shared().await;
+    let mut client = Client::new().await;
+    let queue = client.declare("hidden", &[("x-queue-type", AMQPValue::LongString("quorum".into()))]).await;
+    client.fill(&queue, 4).await;
+    let connection = connected("hidden").await;
+    let mut rotation = Rotation::start(&connection, &queue, "a test").await.unwrap();
+    leader(&queue, "suspend").await;
+    let begun = tokio::spawn(async move {
+        let count = rotation.begin().await;
+        (rotation, count)
+    });
+    let counted = client.ready(&queue).await;
+    // The get waits for the leader now, or has been asked after it was back: either is good.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    leader(&queue, "resume").await;
+    let (mut rotation, count) = begun.await.unwrap();
+    assert_eq!((counted, count.unwrap()), (0, 4), "the broker can't count, or nothing was shown");
+    assert_eq!(rest(&mut rotation).await, ["0", "1", "2", "3"]);
+    rotation.end().await;
+    assert_eq!(bodies(&connection, &queue).await, ["0", "1", "2", "3"], "the order is as it was");
+    client.until_ready(&queue, 4).await;
+    connection.close().await;
+    client.delete().await;
+}
+
+/// Such a queue can't be asked for a message, but looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_queue_with_a_single_active_consumer_is_empty() {
+    let _node = shared().await;
+    let mut client = Client::new().await;
+    let queue = client.declare("single", &[("x-single-active-consumer", AMQPValue::Boolean(true))]).await;
+    let connection = connected("single").await;
+    let mut rotation = Rotation::start(&connection, &queue, "a test").await.unwrap();
+    assert_eq!(rotation.begin().await.unwrap(), 0);
+    client.fill(&queue, 2).await;
+    assert_eq!(rotation.begin().await.unwrap(), 2);
+    assert_eq!(rest(&mut rotation).await, ["0", "1"]);
+    rotation.end().await;
+    connection.close().await;
+    client.delete().await;
+}
+
+/// What can't be put back is in the queue all the same, and isn't worn out by looking.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_can_be_looked_at_often() {
+    let _node = shared().await;
+    for kind in ["classic", "quorum"] {
+        for overflow in ["reject-publish", "drop-head"] {
+            let mut client = Client::new().await;
+            let text = |text: &str| AMQPValue::LongString(text.into());
+            let arguments = [
+                ("x-queue-type", text(kind)),
+                ("x-max-length", AMQPValue::LongInt(20)),
+                ("x-overflow", text(overflow)),
+                ("x-delivery-limit", AMQPValue::LongInt(3)),
+            ];
+            let arguments = if kind == "quorum" { &arguments[..] } else { &arguments[..3] };
+            let queue = client.declare("full", arguments).await;
+            client.fill(&queue, 20).await;
+            let connection = connected("full").await;
+            let all: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+            for _ in 0..6 {
+                assert_eq!(bodies(&connection, &queue).await, all, "{kind} {overflow}");
+            }
+            connection.close().await;
+            client.delete().await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,11 +282,14 @@ async fn an_interrupted_look_loses_nothing() {
     client.fill(&queue, count).await;
     for round in 0..30 {
         let connection = connected("interrupted").await;
-        let cut = tokio::time::timeout(Duration::from_millis(1 + round * 3), pass(&connection, &queue)).await;
+        let mut rotation = Rotation::start(&connection, &queue, "a test").await.unwrap();
+        let whole = async {
+            rotation.begin().await.unwrap();
+            rest(&mut rotation).await
+        };
+        drop(tokio::time::timeout(Duration::from_millis(1 + round * 3), whole).await);
+        rotation.end().await;
         connection.close().await;
-        if let Ok(ended) = cut {
-            ended.unwrap();
-        }
     }
     let connection = connected("count").await;
     // Requeueing what the last one held may take the broker a moment.

@@ -38,6 +38,7 @@ impl Fresh {
             tls: Default::default(),
             ledger_table: name("rabbit_sink_ledger"),
             ledger_keep: Duration::from_secs(86_400),
+            credentials: Default::default(),
         }
     }
 

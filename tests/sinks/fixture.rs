@@ -96,6 +96,7 @@ fn config(dialect: &dyn Dialect) -> config::Database {
         tls: TlsFiles::default(),
         ledger_table: table("rabbit_sink_ledger"),
         ledger_keep: Duration::from_secs(3600),
+        credentials: Default::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 const MAX_HEX: usize = 4096;
 
 /// What stands behind the line of the field that was refused.
-const MARK: &str = "    ◀ this one";
+pub(super) const MARK: &str = "    ◀ this one";
 
 /// Several lines, not yet safe for a terminal. The value at `field`, a JSON Pointer's parts, is
 /// marked.

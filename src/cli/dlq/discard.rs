@@ -45,7 +45,7 @@ pub(super) async fn execute(
     let name = archive.as_ref().map(|path| path.display().to_string());
     let kept = name.as_ref().map_or_else(|| "without an archive".to_owned(), |name| format!("archive: {name}"));
     let question = format!("{} dead letters of {} are discarded, {kept}. Go on?", set.count, pipeline.name);
-    if set.count > 0 && !select::confirmed(args.yes, &question).await? {
+    if set.count > 0 && !select::confirmed(args.yes, &question, store.shutdown()).await? {
         complain("nothing was discarded");
         return Ok(Exit::Failed);
     }
@@ -53,9 +53,11 @@ pub(super) async fn execute(
         Some(path) if set.count > 0 => Some(Writer::create(path)?),
         _ => None,
     };
-    let mut discarded = 0;
+    // Those that are in the archive and leave the queue when their round is settled.
+    let (mut discarded, mut leaving) = (0, 0);
     let passed = store
         .pass("discarding", AT_ONCE, async |_, letters| {
+            discarded += std::mem::take(&mut leaving);
             let mut fates = Vec::with_capacity(letters.len());
             for letter in letters {
                 let chosen = set.has(letter);
@@ -69,13 +71,16 @@ pub(super) async fn execute(
             // On the disk before they leave the queue.
             match file.as_mut().map_or(Ok(()), Writer::sync) {
                 Ok(()) => {
-                    discarded += fates.iter().filter(|fate| matches!(fate, Fate::Gone)).count() as u64;
+                    leaving = fates.iter().filter(|fate| matches!(fate, Fate::Gone)).count() as u64;
                     Acted::all(fates)
                 }
                 Err(error) => Acted::failed(Vec::new(), error),
             }
         })
         .await;
+    if passed.is_ok() {
+        discarded += leaving;
+    }
     let interrupted = matches!(passed, Ok(Ended::Interrupted));
     if out.json {
         out.object(&json!({

@@ -40,6 +40,7 @@ pub(super) async fn execute(
     config: &Config,
     pipeline: &Pipeline,
     args: &Args,
+    program: &str,
     out: &mut Out,
 ) -> Result<Exit, CliError> {
     let mut choice = Choice::new(&args.id)?;
@@ -49,7 +50,7 @@ pub(super) async fn execute(
         }
     });
     if looked.await? == Ended::Interrupted {
-        return Ok(Exit::Failed);
+        return Ok(unchanged());
     }
     let letter = choice.one(&pipeline.name)?;
     let body = if args.set.is_empty() { in_editor(&letter).await? } else { with_values(&letter, &args.set)? };
@@ -70,7 +71,7 @@ pub(super) async fn execute(
     };
     if let Some(still) = still {
         complain(&still);
-        if !select::confirmed(args.yes, "Keep the edit all the same?").await? {
+        if !select::confirmed(args.yes, "Keep the edit all the same?", store.shutdown()).await? {
             complain("the letter stays as it was");
             return Ok(Exit::Failed);
         }
@@ -90,6 +91,9 @@ pub(super) async fn execute(
             Acted::all(fates.collect())
         })
         .await?;
+    if replaced == 0 && ended == Ended::Interrupted {
+        return Ok(unchanged());
+    }
     if replaced == 0 {
         return Err(CliError::failed(format!("the letter {id} isn't there any more")));
     }
@@ -98,9 +102,14 @@ pub(super) async fn execute(
     } else {
         let fate = if fate == "already_there" { "is there already" } else { "would be written now" };
         let tail = if args.yes { String::new() } else { format!(" and {fate}") };
-        out.line(&escape(&format!("{id} is edited{tail}: rabbit-sink dlq replay {} --id {id}", pipeline.name)));
+        out.line(&escape(&format!("{id} is edited{tail}: {program} dlq replay {} --id {id}", pipeline.name)));
     }
     Ok(super::looked(ended))
+}
+
+fn unchanged() -> Exit {
+    complain("interrupted: the letter stays as it was");
+    Exit::Failed
 }
 
 /// The body with values put in. Numbers elsewhere keep their digits; blanks are not kept.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::judge::Judge;
 use super::letter::Letter;
+use super::progress::Progress;
 use super::rehearsal::{Cause, Causes};
 use super::store::{Ended, Store};
 use crate::cli::exit::CliError;
@@ -164,9 +165,11 @@ impl<'a> Follower<'a> {
         let mut wait = FIRST_WAIT;
         let mut news = Instant::now();
         let mut next_look = Instant::now();
+        let mut progress = Progress::new("waiting for what becomes of them", self.sent.len() as u64);
         loop {
             let before = self.pending();
             self.ask_the_ledger().await?;
+            progress.at((self.sent.len() - self.pending()) as u64);
             // Letters that came back are at the very end of their queue: a look goes through all of it.
             // It is worth that only when the queue they were sent to is empty, or nothing else is heard.
             let last = news.elapsed() >= timeout || store.interrupted();

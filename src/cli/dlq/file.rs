@@ -1,7 +1,7 @@
 //! Files of dead letters: what `export` and the archive of `discard` write and `import` reads.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,16 @@ use super::letter::Letter;
 use crate::cli::exit::CliError;
 use crate::dead_letter::Line;
 
+/// Bytes of a line: room for any message that a broker takes unless it was told to take larger ones.
+const LINE_MAX: u64 = 1 << 30;
+
 /// A file that is written, or stdout.
 pub(super) struct Writer {
     out: BufWriter<Box<dyn Write>>,
     file: Option<File>,
     name: String,
+    /// Whoever read stdout has seen enough: the rest is dropped in silence, as other tools do it.
+    unread: bool,
 }
 
 impl Writer {
@@ -21,7 +26,8 @@ impl Writer {
     /// is left alone. `-` is stdout.
     pub(super) fn create(path: &Path) -> Result<Self, CliError> {
         if path == Path::new("-") {
-            return Ok(Writer { out: BufWriter::new(Box::new(io::stdout())), file: None, name: "stdout".to_owned() });
+            let (out, name) = (BufWriter::new(Box::new(io::stdout()) as Box<dyn Write>), "stdout".to_owned());
+            return Ok(Writer { out, file: None, name, unread: false });
         }
         let name = path.display().to_string();
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -30,20 +36,41 @@ impl Writer {
             _ => CliError::usage(format!("{name} can't be written: {error}")),
         })?;
         let twin = file.try_clone().map_err(|error| CliError::failed(format!("{name}: {error}")))?;
-        Ok(Writer { out: BufWriter::new(Box::new(twin)), file: Some(file), name })
+        let writer = Writer { out: BufWriter::new(Box::new(twin)), file: Some(file), name, unread: false };
+        // A file whose name isn't on the disk is lost with the power.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| writer.failed(&error))?;
+        Ok(writer)
     }
 
     /// One letter, one line.
     pub(super) fn write(&mut self, letter: &Letter) -> Result<(), CliError> {
+        if self.unread {
+            return Ok(());
+        }
         let line = Line::new(&letter.info, &letter.envelope);
         let written = serde_json::to_writer(&mut self.out, &line).map_err(io::Error::from);
-        written.and_then(|()| self.out.write_all(b"\n")).map_err(|error| self.failed(&error))
+        let written = written.and_then(|()| self.out.write_all(b"\n"));
+        self.unless_unread(written)
     }
 
     /// Everything that was written is on the disk.
     pub(super) fn sync(&mut self) -> Result<(), CliError> {
+        if self.unread {
+            return Ok(());
+        }
         let synced = self.out.flush().and_then(|()| self.file.as_ref().map_or(Ok(()), File::sync_all));
-        synced.map_err(|error| self.failed(&error))
+        self.unless_unread(synced)
+    }
+
+    fn unless_unread(&mut self, done: io::Result<()>) -> Result<(), CliError> {
+        match done {
+            Err(error) if self.file.is_none() && error.kind() == io::ErrorKind::BrokenPipe => {
+                self.unread = true;
+                Ok(())
+            }
+            done => done.map_err(|error| self.failed(&error)),
+        }
     }
 
     fn failed(&self, error: &io::Error) -> CliError {
@@ -53,7 +80,7 @@ impl Writer {
 
 /// A file that is read, or stdin.
 pub(super) struct Lines {
-    lines: Box<dyn BufRead>,
+    lines: Box<dyn BufRead + Send>,
     name: String,
     number: u64,
 }
@@ -61,7 +88,7 @@ pub(super) struct Lines {
 impl Lines {
     /// `-` is stdin.
     pub(super) fn open(path: &Path) -> Result<Self, CliError> {
-        let (lines, name): (Box<dyn BufRead>, _) = if path == Path::new("-") {
+        let (lines, name): (Box<dyn BufRead + Send>, _) = if path == Path::new("-") {
             (Box::new(BufReader::new(io::stdin())), "stdin".to_owned())
         } else {
             let name = path.display().to_string();
@@ -76,9 +103,13 @@ impl Lines {
         loop {
             let mut line = String::new();
             let place = |what: &dyn std::fmt::Display| format!("{}, line {}: {what}", self.name, self.number + 1);
-            let read = self.lines.read_line(&mut line).map_err(|error| CliError::failed(place(&error)))?;
+            let bounded = self.lines.by_ref().take(LINE_MAX).read_line(&mut line);
+            let read = bounded.map_err(|error| CliError::failed(place(&error)))?;
             if read == 0 {
                 return Ok(None);
+            }
+            if read as u64 == LINE_MAX {
+                return Err(CliError::failed(place(&"longer than any dead letter")));
             }
             if !line.trim().is_empty() {
                 let envelope = Line::parse(&line).map_err(|bad| CliError::failed(place(&bad)))?;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::distinct::Distinct;
 use super::file::Lines;
-use super::filter::owns;
+use super::filter::{FilterArgs, owns};
 use super::letter::Letter;
 use super::rehearsal::Tally;
 use super::store::{Acted, Fate, Store};
@@ -16,6 +16,7 @@ use crate::config::{Config, Pipeline};
 use crate::dead_letter;
 use crate::message::Envelope;
 use crate::rabbitmq::AT_ONCE;
+use crate::shutdown::{Phase, Shutdown, reached};
 
 /// Bytes of bodies that are published at a time.
 const BYTES_AT_ONCE: usize = 32 << 20;
@@ -29,6 +30,57 @@ pub(in crate::cli) struct Args {
     /// Publish nothing: say what would become of each if it were replayed now
     #[arg(long)]
     pub(super) dry_run: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+/// The letters of a file that are asked for.
+struct Reader<'a> {
+    pipeline: &'a Pipeline,
+    filter: &'a FilterArgs,
+    /// `None` while they are read.
+    lines: Option<Lines>,
+    left: u64,
+}
+
+impl<'a> Reader<'a> {
+    fn open(pipeline: &'a Pipeline, args: &'a Args) -> Result<Self, CliError> {
+        let left = args.filter.limit.unwrap_or(u64::MAX);
+        Ok(Reader { pipeline, filter: &args.filter, lines: Some(Lines::open(&args.file)?), left })
+    }
+
+    /// The next ones, `None` at the end. Whoever writes stdin may take their time: the broker's heartbeats
+    /// go on meanwhile, and a signal is an end.
+    async fn next(&mut self, mut shutdown: Shutdown) -> Result<Option<Vec<Letter>>, CliError> {
+        let Some(lines) = self.lines.take().filter(|_| self.left > 0) else { return Ok(None) };
+        let pipeline = self.pipeline.clone();
+        let reading = tokio::task::spawn_blocking(move || batch(&pipeline, lines));
+        let read = tokio::select! {
+            read = reading => read.map_err(|_| CliError::failed("the file can't be read on"))?,
+            () = reached(&mut shutdown, Phase::Drain) => return Ok(None),
+        };
+        let (lines, letters) = read?;
+        if letters.is_empty() {
+            return Ok(None);
+        }
+        self.lines = Some(lines);
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let taken: Vec<Letter> = letters.into_iter().filter(|letter| self.filter.matches(letter)).take(most).collect();
+        self.left -= taken.len() as u64;
+        Ok(Some(taken))
+    }
+}
+
+/// The next letters of a file, each of which may go into the pipeline's queue.
+fn batch(pipeline: &Pipeline, mut lines: Lines) -> Result<(Lines, Vec<Letter>), CliError> {
+    let (mut letters, mut bytes) = (Vec::new(), 0);
+    while letters.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
+        let Some(letter) = lines.next()? else { break };
+        admitted(pipeline, &letter, &lines.place())?;
+        bytes += letter.envelope.body.len();
+        letters.push(letter);
+    }
+    Ok((lines, letters))
 }
 
 /// A letter of a file may go into the pipeline's queue.
@@ -61,26 +113,26 @@ pub(super) async fn execute(
     args: &Args,
     out: &mut Out,
 ) -> Result<Exit, CliError> {
+    args.filter.check()?;
     check_file(pipeline, &args.file)?;
-    let mut lines = Lines::open(&args.file)?;
+    let mut reader = Reader::open(pipeline, args)?;
     if args.dry_run {
-        return rehearse(store, config, pipeline, &mut lines, out).await;
+        return rehearse(store, config, pipeline, &mut reader, out).await;
     }
     store.begin().await?;
     let mark = store.mark();
     let mut ids = Distinct::default();
     let (mut imported, mut edited, mut replaced) = (0, 0, 0);
-    loop {
-        let letters = batch(pipeline, &mut lines, &mut ids, &mut edited)?;
-        if letters.is_empty() {
-            break;
+    while let Some(letters) = reader.next(store.shutdown()).await? {
+        for letter in &letters {
+            ids.is_new(&letter.info.id);
         }
         imported += letters.len() as u64;
-        replaced += store.add(letters).await?;
-        if store.interrupted() {
-            complain("interrupted; the same import again replaces what is there by now");
-            return Ok(Exit::Partly);
-        }
+        replaced += store.add(letters.into_iter().map(|letter| stamped(letter, &mut edited)).collect()).await?;
+    }
+    if store.interrupted() {
+        complain("interrupted; the same import again replaces what is there by now");
+        return Ok(Exit::Partly);
     }
     let ended = store
         .pass("replacing", AT_ONCE, async |_, letters| {
@@ -103,24 +155,6 @@ pub(super) async fn execute(
     Ok(super::looked(ended))
 }
 
-/// The next letters of a file, ready to be published.
-fn batch(
-    pipeline: &Pipeline,
-    lines: &mut Lines,
-    ids: &mut Distinct,
-    edited: &mut u64,
-) -> Result<Vec<Envelope>, CliError> {
-    let (mut letters, mut bytes) = (Vec::new(), 0);
-    while letters.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
-        let Some(letter) = lines.next()? else { break };
-        admitted(pipeline, &letter, &lines.place())?;
-        ids.is_new(&letter.info.id);
-        bytes += letter.envelope.body.len();
-        letters.push(stamped(letter, edited));
-    }
-    Ok(letters)
-}
-
 /// An ID is the hash of a body, too: where it isn't, somebody has changed that.
 fn stamped(letter: Letter, edited: &mut u64) -> Envelope {
     let info = &letter.info;
@@ -138,17 +172,20 @@ async fn rehearse(
     store: &mut Store,
     config: &Config,
     pipeline: &Pipeline,
-    lines: &mut Lines,
+    reader: &mut Reader<'_>,
     out: &mut Out,
 ) -> Result<Exit, CliError> {
     let mut tally = Tally::begin(config, pipeline).await?;
-    while let Some(letter) = lines.next()? {
-        admitted(pipeline, &letter, &lines.place())?;
-        if store.interrupted() {
-            tally.interrupted();
-            break;
+    while let Some(letters) = reader.next(store.shutdown()).await? {
+        for letter in &letters {
+            if store.interrupted() {
+                break;
+            }
+            tally.add(letter).await?;
         }
-        tally.add(&letter).await?;
+    }
+    if store.interrupted() {
+        tally.interrupted();
     }
     Ok(tally.end(out).await)
 }

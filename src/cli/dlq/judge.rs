@@ -98,8 +98,26 @@ impl Judge {
             ErrorClass::RowRejected | ErrorClass::IdConflict => Ok(Verdict::Refused(failure)),
             ErrorClass::SinkContention => Ok(Verdict::Undecided(failure)),
             _ if is_table_changed(&failure) => Err(failure),
-            ErrorClass::Unknown => Ok(Verdict::Undecided(failure)),
+            // As the worker judges: it is the message's fault if the database takes others.
+            ErrorClass::Unknown | ErrorClass::SinkMisconfigured => {
+                self.probe().await?;
+                Ok(Verdict::Refused(failure))
+            }
             _ => Err(failure),
+        }
+    }
+
+    /// Shows that the database takes writes at all.
+    async fn probe(&mut self) -> Result<(), Failure> {
+        let plan = Arc::clone(&self.plan);
+        let mut session = self.session().await?;
+        match tokio::time::timeout(self.deadline, session.probe_write(&plan.write)).await {
+            Ok(probed) => {
+                probed?;
+                self.session = Some(session);
+                Ok(())
+            }
+            Err(_) => Err(silent()),
         }
     }
 

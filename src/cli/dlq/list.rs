@@ -55,7 +55,7 @@ pub(super) async fn execute(
         out.table(&HEADER, rows);
     }
     if !out.json && listed == 0 {
-        complain("no dead letters");
+        complain(filter.none());
     }
     if more > 0 {
         complain(&format!("{more} more; --limit says how many are listed"));

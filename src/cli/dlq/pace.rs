@@ -9,6 +9,8 @@ use crate::shutdown::{Phase, Shutdown, reached};
 /// Letters are out of their queue for so long at most while they wait for their turn: well below any
 /// consumer timeout.
 const HELD: Duration = Duration::from_secs(120);
+/// Messages a second: one in ten minutes. Brokers take back what isn't acked for half an hour.
+const SLOWEST: f64 = 6.0 / 3600.0;
 /// What is sent together where a rate is to be kept: a tenth of a second's worth.
 const PARTS: f64 = 10.0;
 
@@ -17,18 +19,21 @@ const PARTS: f64 = 10.0;
 pub(super) struct Rate(f64);
 
 impl Rate {
-    /// `50/s`, `10/m`, `3/h`; a bare number is a second's.
+    /// `50/s`, `10/m`, `30/h`; a bare number is a second's.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
         let seconds = match unit.trim() {
             "s" => 1.0,
             "m" | "min" => 60.0,
             "h" => 3600.0,
-            _ => return Err("expected a rate such as 50/s, 10/m or 3/h".to_owned()),
+            _ => return Err("expected a rate such as 50/s, 10/m or 30/h".to_owned()),
         };
-        match number.trim().parse::<u32>() {
-            Ok(count @ 1..) => Ok(Rate(f64::from(count) / seconds)),
-            _ => Err("expected a rate of at least one, such as 50/s, 10/m or 3/h".to_owned()),
+        match number.trim().parse::<u32>().map(|count| f64::from(count) / seconds) {
+            Ok(rate) if rate >= SLOWEST => Ok(Rate(rate)),
+            Ok(rate) if rate > 0.0 => {
+                Err("the slowest rate is 6/h: a letter is out of its queue while it waits".to_owned())
+            }
+            _ => Err("expected a rate of at least one, such as 50/s, 10/m or 30/h".to_owned()),
         }
     }
 }
@@ -75,10 +80,10 @@ mod tests {
 
     #[test]
     fn rates() {
-        for (text, rate) in [("50/s", 50.0), ("50", 50.0), ("60/m", 1.0), ("36/h", 0.01)] {
+        for (text, rate) in [("50/s", 50.0), ("50", 50.0), ("60/m", 1.0), ("36/h", 0.01), ("6/h", SLOWEST)] {
             assert_eq!(Rate::parse(text), Ok(Rate(rate)), "{text}");
         }
-        for text in ["", "0/s", "-1", "50/fortnight", "1.5/s", "/s"] {
+        for text in ["", "0/s", "-1", "50/fortnight", "1.5/s", "/s", "5/h"] {
             assert!(Rate::parse(text).is_err(), "{text}");
         }
     }

@@ -1,6 +1,6 @@
 //! How far a long pass has come: one line on a terminal, written over and over; nothing elsewhere.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// How often the line is written.
@@ -19,12 +19,19 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(label: &str, total: u64, visible: bool) -> Self {
+    pub(super) fn new(label: &str, total: u64) -> Self {
+        let visible = std::io::stderr().is_terminal();
         Progress { label: label.to_owned(), total, done: 0, begun: Instant::now(), shown: None, visible }
     }
 
+    /// So many more are done.
     pub(super) fn add(&mut self, count: usize) {
-        self.done += count as u64;
+        self.at(self.done + count as u64);
+    }
+
+    /// So many are done.
+    pub(super) fn at(&mut self, done: u64) {
+        self.done = done;
         let now = Instant::now();
         let due = match self.shown {
             None => now - self.begun >= SOON,
@@ -52,6 +59,9 @@ fn write(text: &str) {
 }
 
 fn line(label: &str, done: u64, total: u64, elapsed: Duration) -> String {
+    if done == 0 {
+        return format!("{label}: 0 of {total}");
+    }
     let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
     let left = total.saturating_sub(done) as f64 / rate.max(0.001);
     let left = left.round() as u64;
@@ -66,6 +76,6 @@ mod tests {
     fn rate_and_time_left_are_told() {
         let text = line("looking", 5_000, 65_000, Duration::from_secs(10));
         assert_eq!(text, "looking: 5000 of 65000, 500/s, 2:00 left");
-        assert!(line("looking", 0, 0, Duration::ZERO).contains("0 of 0"));
+        assert_eq!(line("looking", 0, 9, Duration::from_secs(1)), "looking: 0 of 9", "nobody knows yet");
     }
 }

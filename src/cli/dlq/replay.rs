@@ -15,13 +15,16 @@ use super::store::{Acted, Ended, Fate, Store};
 use crate::cli::escape::escape;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::{Out, complain};
-use crate::config::{Config, Deduplicate, Pipeline};
+use crate::config::{Config, DeadLetter, Deduplicate, Pipeline};
 use crate::dead_letter;
 use crate::message::Envelope;
 use crate::rabbitmq::AT_ONCE;
 
 /// Messages that are followed at a time, about 300 bytes each: more of them go in several waves.
 const WAVE: usize = 50_000;
+/// Letters that are out of their queue while they are tried: each may take its seconds, and all of them
+/// must be back before the broker takes them back.
+const TRIED_AT_ONCE: usize = 50;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -30,7 +33,7 @@ pub(in crate::cli) struct Args {
     /// Send nothing: decode, map and write each in a transaction that is rolled back
     #[arg(long, conflicts_with_all = ["rate", "canary", "wait", "to", "yes"])]
     pub(super) dry_run: bool,
-    /// So many at most in a second (50/s), minute (10/m) or hour
+    /// So many at most in a second (50/s), minute (10/m) or hour (30/h)
     #[arg(long, value_name = "N/s", value_parser = Rate::parse)]
     rate: Option<Rate>,
     /// Send so many first, wait for what becomes of them, and go on only if they don't die again
@@ -99,6 +102,9 @@ pub(super) async fn execute(
         return rehearse(store, config, pipeline, args, out).await;
     }
     let target = args.to.as_deref().unwrap_or(&pipeline.queue);
+    if matches!(&pipeline.dead_letter, DeadLetter::Queue { name, .. } if name == target) {
+        return Err(CliError::usage(format!("--to: \"{target}\" is the dead-letter queue itself")));
+    }
     if store.waiting_in(target).await?.is_none() {
         return Err(CliError::failed(format!("there is no queue \"{target}\" to send them to")));
     }
@@ -116,7 +122,7 @@ pub(super) async fn execute(
     }
     let Some(set) = fixed else { return Ok(interrupted_before()) };
     let question = format!("{} dead letters of {} go back to queue {target}. Go on?", set.count, pipeline.name);
-    if set.count > 0 && !select::confirmed(args.yes, &question).await? {
+    if set.count > 0 && !select::confirmed(args.yes, &question, store.shutdown()).await? {
         complain("nothing was sent");
         return Ok(Exit::Failed);
     }
@@ -153,7 +159,7 @@ async fn rehearse(
     let limit = args.filter.limit.unwrap_or(u64::MAX);
     let mut chosen = 0;
     let ended = store
-        .pass("trying", AT_ONCE, async |store, letters| {
+        .pass("trying", TRIED_AT_ONCE, async |store, letters| {
             for letter in letters {
                 if chosen == limit || !args.filter.takes(pipeline, letter) {
                     continue;
@@ -171,6 +177,8 @@ async fn rehearse(
         .await?;
     if ended == Ended::Interrupted {
         tally.interrupted();
+    } else if chosen == 0 {
+        complain(args.filter.none());
     }
     Ok(tally.end(out).await)
 }

@@ -7,8 +7,10 @@ use super::filter::FilterArgs;
 use super::letter::Letter;
 use super::store::{Acted, Ended, Fate, Store};
 use crate::cli::exit::CliError;
+use crate::cli::output::complain;
 use crate::config::Pipeline;
 use crate::rabbitmq::AT_ONCE;
+use crate::shutdown::{Phase, Shutdown, reached};
 
 /// Letters that bear a mark. It stands in the letters themselves, so that it takes no memory and
 /// survives whatever passes come.
@@ -36,9 +38,11 @@ pub(super) async fn fix(
 ) -> Result<Option<FixedSet>, CliError> {
     filter.check()?;
     let limit = filter.limit.unwrap_or(u64::MAX);
-    let mut count = 0;
+    let (mut count, mut found) = (0, false);
     let mut choose = |letter: &Letter| {
-        let chosen = count < limit && filter.takes(pipeline, letter) && fit(letter);
+        let takes = count < limit && filter.takes(pipeline, letter);
+        found |= takes;
+        let chosen = takes && fit(letter);
         count += u64::from(chosen);
         if chosen { Fate::Chosen } else { Fate::Stay }
     };
@@ -49,14 +53,17 @@ pub(super) async fn fix(
             Acted::all(letters.into_iter().map(&mut choose).collect())
         })
         .await?;
+    if ended == Ended::Complete && !found {
+        complain(filter.none());
+    }
     Ok(match ended {
         Ended::Complete => Some(FixedSet { mark: mark.unwrap_or_default(), count }),
         Ended::Interrupted => None,
     })
 }
 
-/// Asks on the terminal, unless `yes`. Where nobody can be asked, the answer is an error.
-pub(super) async fn confirmed(yes: bool, question: &str) -> Result<bool, CliError> {
+/// Asks on the terminal, unless `yes`. A signal is a no. Where nobody can be asked, the answer is an error.
+pub(super) async fn confirmed(yes: bool, question: &str, mut shutdown: Shutdown) -> Result<bool, CliError> {
     if yes {
         return Ok(true);
     }
@@ -67,12 +74,17 @@ pub(super) async fn confirmed(yes: bool, question: &str) -> Result<bool, CliErro
     let question = super::super::escape::escape_lines(question);
     // The broker's heartbeats go on meanwhile.
     let asked = tokio::task::spawn_blocking(move || {
-        let mut stderr = std::io::stderr().lock();
-        drop(write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()));
+        // Locked for the question only: whoever waits for the answer may have to say something, too.
+        let asked = write!(std::io::stderr(), "{question} [y/N] ").and_then(|()| std::io::stderr().flush());
+        drop(asked);
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
     });
-    match asked.await {
+    let answer = tokio::select! {
+        answer = asked => answer,
+        () = reached(&mut shutdown, Phase::Drain) => return Ok(false),
+    };
+    match answer {
         Ok(Ok(answer)) => Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")),
         _ => Err(CliError::failed("the answer can't be read")),
     }

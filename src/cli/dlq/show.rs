@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::judge::{Judge, Verdict};
 use super::letter::Letter;
-use super::store::Store;
+use super::store::{Ended, Store};
 use super::{body, headers};
 use crate::cli::escape::{escape, escape_lines};
 use crate::cli::exit::{CliError, Exit};
@@ -74,7 +74,10 @@ pub(super) async fn execute(
             }
         })
         .await?;
-    let letter = choice.one(&pipeline.name)?;
+    let letter = match choice.one(&pipeline.name) {
+        Err(_) if ended == Ended::Interrupted => return Ok(super::looked(ended)),
+        chosen => chosen?,
+    };
     let today = today(config, pipeline, &letter).await;
     if out.json {
         out.object(&object(&letter, &today));
@@ -159,14 +162,26 @@ fn object(letter: &Letter, today: &Today) -> Value {
     Value::Object(object)
 }
 
-/// The place in the body that the refused column is filled from.
-fn refused_field(pipeline: &Pipeline, column: Option<&str>) -> Option<Vec<String>> {
+/// The place in the message that the refused column is filled from.
+fn refused_place(pipeline: &Pipeline, column: Option<&str>) -> Option<Place> {
     let column = column?;
-    let Some(columns) = &pipeline.columns else { return Some(vec![column.to_owned()]) };
-    columns.iter().find(|mapping| mapping.column == column).and_then(|mapping| match &mapping.source {
-        ColumnSource::From(Place::Pointer(parts)) => Some(parts.clone()),
-        _ => None,
-    })
+    let Some(columns) = &pipeline.columns else { return Some(Place::Pointer(vec![column.to_owned()])) };
+    let mapping = columns.iter().find(|mapping| mapping.column == column)?;
+    match &mapping.source {
+        ColumnSource::From(place) => Some(place.clone()),
+        ColumnSource::Value(_) => None,
+    }
+}
+
+/// The body with the refused field marked; where it has no such field, that is said behind it.
+fn marked_body(body: &[u8], place: Option<&Place>) -> String {
+    let Some(Place::Pointer(parts)) = place else { return body::readable(body, None) };
+    let (marked, plain) = (body::readable(body, Some(parts)), body::readable(body, None));
+    let json = serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+    match place {
+        Some(place) if json && marked == plain => format!("{plain}\n◀ {place} isn't there"),
+        _ => marked,
+    }
 }
 
 fn text(letter: &Letter, pipeline: &Pipeline, today: &Today) -> String {
@@ -192,15 +207,17 @@ fn text(letter: &Letter, pipeline: &Pipeline, today: &Today) -> String {
     line("exchange", if info.exchange.is_empty() { "(default)" } else { &info.exchange });
     line("routing key", &info.routing_key);
     line("today", &today.text());
-    section(&mut text, "properties", headers::properties(&envelope.properties));
-    section(&mut text, "headers", headers::entries(&envelope.headers));
-    let field = refused_field(pipeline, info.column.as_deref());
-    let body = escape_lines(&body::readable(&envelope.body, field.as_deref()));
+    let place = refused_place(pipeline, info.column.as_deref());
+    let refused = place.as_ref().map(Place::to_string).unwrap_or_default();
+    section(&mut text, "properties", headers::properties(&envelope.properties), refused.strip_prefix("property:"));
+    section(&mut text, "headers", headers::entries(&envelope.headers), refused.strip_prefix("header:"));
+    let body = escape_lines(&marked_body(&envelope.body, place.as_ref()));
     text.push_str(&format!("\nbody ({} bytes)\n{body}\n", envelope.body.len()));
     text
 }
 
-fn section(text: &mut String, title: &str, entries: Vec<(String, Value)>) {
+/// Lines of names and values, the refused one marked.
+fn section(text: &mut String, title: &str, entries: Vec<(String, Value)>, refused: Option<&str>) {
     if entries.is_empty() {
         return;
     }
@@ -210,7 +227,8 @@ fn section(text: &mut String, title: &str, entries: Vec<(String, Value)>) {
             Value::String(value) => value,
             other => other.to_string(),
         };
-        text.push_str(&format!("  {} = {}\n", escape(&name), escape(&value)));
+        let mark = if refused == Some(&name) { body::MARK } else { "" };
+        text.push_str(&format!("  {} = {}{mark}\n", escape(&name), escape(&value)));
     }
 }
 
@@ -269,6 +287,25 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part}\n{shown}");
         }
+    }
+
+    #[test]
+    fn the_refused_place_is_marked_wherever_it_is() {
+        let shown = |source: &str| {
+            let mut pipeline = pipeline();
+            let config = format!(
+                "[rabbitmq]\nurl = \"amqp://127.0.0.1\"\n[database]\nurl = \"sqlite://x.db\"\n[pipelines.orders]\n\
+                 queue = \"orders\"\ntable = \"orders\"\n[pipelines.orders.columns]\nqty = {source:?}\n"
+            );
+            pipeline.columns =
+                crate::config::load_str("t", &config, &[]).unwrap().pipelines.remove("orders").unwrap().columns;
+            let text = text(&example(), &pipeline, &TODAY);
+            text.lines().filter(|line| line.contains('◀')).map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(shown("/price"), ["\"price\": 19.990    ◀ this one"]);
+        assert_eq!(shown("header:tenant"), ["tenant = acme    ◀ this one"]);
+        assert_eq!(shown("property:message_id"), ["message_id = m-17    ◀ this one"]);
+        assert_eq!(shown("/a/b"), ["◀ /a/b isn't there"]);
     }
 
     #[test]

@@ -49,11 +49,11 @@ fn as_text<S: serde::Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok,
 }
 
 impl Group {
-    fn new(letter: &Letter, pipeline: &str) -> Self {
+    fn new(letter: &Letter, pipeline: &str, program: &str) -> Self {
         let info = letter.info.clone();
         let group = fingerprint(&info);
         Group {
-            command: format!("rabbit-sink dlq replay {pipeline} --group {group} --dry-run"),
+            command: format!("{program} dlq replay {pipeline} --group {group} --dry-run"),
             group,
             class: info.class,
             code: info.code,
@@ -104,7 +104,7 @@ impl Group {
                 self.replays_max,
                 escape(&self.sample.chars().take(SHORT_ID).collect::<String>())
             ),
-            format!("    {}", self.command),
+            format!("    {}", escape(&self.command)),
         ]
         .join("\n")
     }
@@ -115,23 +115,32 @@ pub(super) async fn execute(
     store: &mut Store,
     pipeline: &Pipeline,
     filter: &FilterArgs,
+    program: &str,
     out: &mut Out,
 ) -> Result<Exit, CliError> {
     filter.check()?;
     let limit = filter.limit.unwrap_or(u64::MAX);
     let mut groups: HashMap<String, Group> = HashMap::new();
-    let (mut seen, mut others, mut total, mut further) = (Distinct::default(), 0_u64, 0_u64, 0_u64);
+    let mut seen = Distinct::default();
+    let (mut others, mut own, mut total, mut further) = (0_u64, 0_u64, 0_u64, 0_u64);
     let ended = store
         .look("looking", |letter| {
-            others += u64::from(!owns(pipeline, &letter.info));
-            if total == limit || !filter.takes(pipeline, letter) || !seen.is_new(&letter.info.id) {
+            if !owns(pipeline, &letter.info) {
+                others += 1;
+                return;
+            }
+            if !seen.is_new(&letter.info.id) {
+                return;
+            }
+            own += 1;
+            if total == limit || !filter.matches(letter) {
                 return;
             }
             total += 1;
             let full = groups.len() >= MAX_GROUPS;
             match groups.entry(fingerprint(&letter.info)) {
                 std::collections::hash_map::Entry::Vacant(_) if full => further += 1,
-                entry => entry.or_insert_with(|| Group::new(letter, &pipeline.name)).add(letter),
+                entry => entry.or_insert_with(|| Group::new(letter, &pipeline.name, program)).add(letter),
             }
         })
         .await?;
@@ -143,7 +152,7 @@ pub(super) async fn execute(
     if out.json {
         groups.iter().for_each(|group| out.object(group));
     } else {
-        print(pipeline, &groups, total, out);
+        print(pipeline, &groups, (total, own), out);
     }
     let mut notes = Vec::new();
     if seen.copies > 0 {
@@ -159,11 +168,13 @@ pub(super) async fn execute(
     Ok(super::looked(ended))
 }
 
-fn print(pipeline: &Pipeline, groups: &[Group], total: u64, out: &mut Out) {
+/// `total` letters of its `own` ones.
+fn print(pipeline: &Pipeline, groups: &[Group], (total, own): (u64, u64), out: &mut Out) {
     let s = |count: u64| if count == 1 { "" } else { "s" };
     let count = groups.len() as u64;
     let queue = escape(&pipeline.dead_letter.to_string());
-    out.line(&format!("{queue}: {total} dead letter{} of {}, {count} cause{}", s(total), pipeline.name, s(count)));
+    let of = if total == own { String::new() } else { format!(" of {own}") };
+    out.line(&format!("{queue}: {total}{of} dead letter{} of {}, {count} cause{}", s(own), pipeline.name, s(count)));
     for group in groups {
         out.line(&format!("\n{}", group.text()));
     }
@@ -177,7 +188,7 @@ mod tests {
     #[test]
     fn a_group_tells_count_times_cause_and_what_to_do() {
         let mut letter = example();
-        let mut group = Group::new(&letter, "orders");
+        let mut group = Group::new(&letter, "orders", "rabbit-sink");
         group.add(&letter);
         letter.info.failed_at = Some("2025-11-20T01:02:03Z".to_owned());
         letter.info.attempts = Some(4);

@@ -4,8 +4,6 @@
 //! what becomes of each, and they are settled before the next round: so memory is bounded, and
 //! whatever ends the command, each letter stands in its place or has gone where it was to go.
 
-use std::io::IsTerminal;
-
 use super::letter::Letter;
 use super::progress::Progress;
 use super::table::{Row, TablePlace};
@@ -173,7 +171,7 @@ impl Store {
         mut act: impl AsyncFnMut(&mut Store, Vec<&Letter>) -> Acted,
     ) -> Result<Ended, CliError> {
         let total = self.begin().await?;
-        let mut progress = Progress::new(label, total, std::io::stderr().is_terminal());
+        let mut progress = Progress::new(label, total);
         loop {
             if self.interrupted() {
                 return Ok(Ended::Interrupted);
@@ -182,8 +180,7 @@ impl Store {
             if taken.is_empty() {
                 return Ok(Ended::Complete);
             }
-            progress.add(taken.len());
-            if self.round(taken, &mut act).await? == Ended::Interrupted {
+            if self.round(taken, &mut act, &mut progress).await? == Ended::Interrupted {
                 return Ok(Ended::Interrupted);
             }
         }
@@ -193,6 +190,7 @@ impl Store {
         &mut self,
         taken: Vec<(Taken, Letter)>,
         act: &mut impl AsyncFnMut(&mut Store, Vec<&Letter>) -> Acted,
+        progress: &mut Progress,
     ) -> Result<Ended, CliError> {
         let (taken, letters): (Vec<Taken>, Vec<Letter>) = taken.into_iter().unzip();
         let mut letters = letters.iter();
@@ -204,7 +202,9 @@ impl Store {
             let settled: Vec<(Taken, Fate)> =
                 taken.by_ref().take(now).map(|taken| (taken, fates.next().unwrap_or(Fate::Stay))).collect();
             letters.by_ref().take(settled.len()).for_each(drop);
+            let count = settled.len();
             let settled = self.settle(settled).await;
+            progress.add(count);
             // The command's own words say more than the connection's that broke under it.
             let then = acted.then?;
             settled?;

@@ -1,49 +1,12 @@
 //! A connection of the test's own that stays open, and the login that a worker has where it mustn't
 //! be the administrator.
 
-use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, SqliteConnection};
-
 use super::restart_worker;
 use crate::faults::scene::Scene;
 use crate::faults_database::with_login;
+pub use crate::support::database::Session;
 use crate::support::database::{Server, try_execute, try_rows};
 use crate::support::wait::{PATIENCE, eventually};
-
-/// An open connection: what it has locked stays locked until it is closed.
-pub enum Session {
-    Postgres(PgConnection),
-    Mysql(MySqlConnection),
-    Sqlite(SqliteConnection),
-}
-
-impl Session {
-    pub async fn open(url: &str) -> Result<Session, sqlx::Error> {
-        Ok(match Server::of(url) {
-            Server::Postgres => Session::Postgres(PgConnection::connect(url).await?),
-            Server::Mysql => Session::Mysql(MySqlConnection::connect(url).await?),
-            Server::Sqlite => Session::Sqlite(SqliteConnection::connect(url).await?),
-        })
-    }
-
-    /// Runs statements, divided by semicolons.
-    pub async fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-        match self {
-            Session::Postgres(connection) => sql.execute(connection).await.map(|_| ()),
-            Session::Mysql(connection) => sql.execute(connection).await.map(|_| ()),
-            Session::Sqlite(connection) => sql.execute(connection).await.map(|_| ()),
-        }
-    }
-
-    pub async fn close(self) {
-        let closed = match self {
-            Session::Postgres(connection) => connection.close().await,
-            Session::Mysql(connection) => connection.close().await,
-            Session::Sqlite(connection) => connection.close().await,
-        };
-        closed.expect("an open connection");
-    }
-}
 
 /// The login of [`log_in_as_worker`].
 pub const WORKER: &str = "worker";
