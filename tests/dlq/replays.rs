@@ -206,8 +206,9 @@ async fn what_the_ledger_had_before_is_already_there_and_a_copy_is_a_duplicate()
 async fn slow_without_a_worker_the_fate_is_unknown_and_without_a_ledger_not_asked_for() {
     let scene = Scene::new(Kind::Classic).await;
     scene.work(Scene::bad(0..3, Bad::Quantity)).await;
-    let done = scene.json_with("replay", &["--wait", "--yes", "--timeout", "1s"], 5).await;
-    assert_counts(&done[0], &[("replayed", 3), ("unknown", 3)]);
+    let done = scene.dlq("replay", &["--wait", "--yes", "--timeout", "1s", "--json"]).await.expect(5);
+    assert_counts(&super::scene::objects(&done)[0], &[("replayed", 3), ("unknown", 3)]);
+    assert!(done.stderr.contains(&format!("nobody reads queue {} now", scene.queue)), "{}", done.stderr);
     assert_eq!(scene.settled_in(&scene.queue).await, 3);
     let config =
         scene.config.replace("[pipelines.orders.columns]", "deduplicate = \"none\"\n[pipelines.orders.columns]");
