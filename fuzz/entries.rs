@@ -67,7 +67,7 @@ pub fn mapping(data: &[u8]) {
     let Some((&how, message)) = data.split_first() else { return };
     let (_, plan) = &plans()[usize::from(how) % plans().len()];
     let Ok(envelope) = sample::envelope(message, how & 0x80 != 0) else { return };
-    let delivery = || Delivery { tag: 1, arrived: Instant::now(), envelope: envelope.clone() };
+    let delivery = || Delivery { tag: 1, arrived: Instant::now(), envelope: Box::new(envelope.clone()) };
     match plan.map(delivery()) {
         Ok(unit) => {
             let again = plan.map(delivery()).expect("the same message, the same end");

@@ -138,7 +138,7 @@ mod tests {
         if deliveries > 0 {
             envelope.headers.set("x-delivery-count", HeaderValue::I64(deliveries));
         }
-        let delivery = Delivery { tag, arrived: Instant::now(), envelope };
+        let delivery = Delivery { tag, arrived: Instant::now(), envelope: Box::new(envelope) };
         Mapped::Unit(Unit { delivery, ledger: None, changes: Vec::new(), attempts: 0, letter: None })
     }
 

@@ -9,7 +9,7 @@ use crate::catalogue::{Column, Table};
 use crate::config::{DatabaseKind, Deduplicate, Pipeline};
 use crate::error::Failure;
 use crate::mapping::{Plan, cell_text};
-use crate::message::{Cell, Delivery, Envelope, Unit};
+use crate::message::{Cell, Delivery, Envelope, MessageId, Unit};
 use crate::plan::Ledger;
 use crate::{sample, sink};
 
@@ -157,9 +157,10 @@ impl Case {
         if self.row.is_none() && self.rejected.is_none() {
             return vec!["it expects nothing: give it row or rejected".to_owned()];
         }
-        let delivery = Delivery { tag: 0, arrived: tokio::time::Instant::now(), envelope };
+        let id = plan.entry(&envelope).ok().flatten().map(|entry| entry.id);
+        let delivery = Delivery { tag: 0, arrived: tokio::time::Instant::now(), envelope: Box::new(envelope) };
         match (plan.map(delivery), &self.rejected) {
-            (Ok(unit), None) => self.compare(plan, &unit),
+            (Ok(unit), None) => self.compare(plan, &unit, id.as_ref()),
             (Ok(_), Some(_)) => vec!["expected a rejection, found a row".to_owned()],
             (Err(refused), Some(expected)) => expected.compare(&refused.1),
             (Err(refused), None) => {
@@ -168,7 +169,7 @@ impl Case {
         }
     }
 
-    fn compare(&self, plan: &Plan, unit: &Unit) -> Vec<String> {
+    fn compare(&self, plan: &Plan, unit: &Unit, id: Option<&MessageId>) -> Vec<String> {
         let mut wrong = Vec::new();
         let body: &[u8] = &unit.delivery.envelope.body;
         let columns = plan.write.targets.iter().flat_map(|target| &target.columns);
@@ -205,7 +206,7 @@ impl Case {
                 wrong.push(format!("column {name}: expected nothing, found {}", shown(cell)));
             }
         }
-        let id = unit.ledger.as_ref().map(|entry| entry.id.as_str());
+        let id = id.map(MessageId::as_str);
         if let Some(expected) = self.id.as_deref().filter(|expected| Some(*expected) != id) {
             wrong.push(format!("message ID: expected {expected:?}, found {}", id.unwrap_or("none")));
         }

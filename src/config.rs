@@ -13,6 +13,7 @@ mod admin;
 mod brokers;
 mod checks;
 mod columns;
+mod credentials;
 mod databases;
 mod environment;
 mod field;
@@ -29,10 +30,12 @@ mod secrets;
 mod snippet;
 mod syntax;
 mod together;
+mod traces;
 mod tree;
 mod units;
 
 pub use admin::AdminSocket;
+pub use credentials::{Credentials, Fresh};
 pub(crate) use host::is_loopback;
 pub use load::{load, load_str, process_environment};
 pub use problems::{ConfigErrors, ConfigProblem};
@@ -41,12 +44,14 @@ pub use secrets::Secret;
 pub(crate) use units::{show_bytes, show_duration};
 
 /// Everything in one config file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `[worker]`
     pub worker: Worker,
     /// `[admin]`
     pub admin: Admin,
+    /// `[traces]`; `None`: there are none.
+    pub traces: Option<Traces>,
     /// `[rabbitmq]` as "default" and `[brokers.*]`.
     pub brokers: BTreeMap<String, Broker>,
     /// `[database]` as "default" and `[databases.*]`.
@@ -56,7 +61,7 @@ pub struct Config {
 }
 
 /// `[worker]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Worker {
     /// From the first signal to the end; what isn't done by then goes back to the broker.
     pub shutdown_timeout: Duration,
@@ -65,7 +70,7 @@ pub struct Worker {
 }
 
 /// `[admin]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     /// Where `/livez` and the others listen; `None`: off.
     pub listen: Option<std::net::SocketAddr>,
@@ -77,8 +82,23 @@ pub struct Admin {
     pub token: Option<Secret>,
 }
 
+/// `[traces]`
+#[derive(Clone, Debug)]
+pub struct Traces {
+    /// Where a collector takes OTLP over HTTP, without `/v1/traces`.
+    pub endpoint: Secret,
+    /// Sent with each request.
+    pub headers: Vec<(String, Secret)>,
+    /// What backends show.
+    pub service_name: String,
+    /// Of batches whose messages carry no trace context.
+    pub share: f64,
+    /// For one request.
+    pub timeout: Duration,
+}
+
 /// Files of a TLS identity.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
     /// PEM certificates to trust: instead of the system's for a broker, beside them for a database.
     pub ca_file: Option<PathBuf>,
@@ -89,7 +109,7 @@ pub struct TlsFiles {
 }
 
 /// `[rabbitmq]`, `[brokers.*]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Broker {
     /// Its name in the config.
     pub name: String,
@@ -107,6 +127,8 @@ pub struct Broker {
     pub connection_name: Option<String>,
     /// RabbitMQ's HTTP API, login included.
     pub management_url: Option<Secret>,
+    /// Where URLs and login come from.
+    pub credentials: Credentials,
 }
 
 /// Which server a database URL names.
@@ -121,7 +143,7 @@ pub enum DatabaseKind {
 }
 
 /// `[database]`, `[databases.*]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Database {
     /// Its name in the config.
     pub name: String,
@@ -147,6 +169,8 @@ pub struct Database {
     pub ledger_table: TableName,
     /// For how long.
     pub ledger_keep: Duration,
+    /// Where URL and login come from.
+    pub credentials: Credentials,
 }
 
 /// Where a value comes from.
@@ -310,7 +334,7 @@ pub struct Declare {
 }
 
 /// `[pipelines.*]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pipeline {
     /// `[a-z0-9_]{1,48}` without `__`.
     pub name: String,
@@ -357,7 +381,7 @@ pub struct Pipeline {
 }
 
 /// `[pipelines.*.batch]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// Messages in one transaction at most.
     pub max_rows: usize,
@@ -368,7 +392,7 @@ pub struct Batch {
 }
 
 /// `[pipelines.*.limits]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Bytes; a larger body is dead-lettered undecoded.
     pub max_body: usize,
@@ -383,7 +407,7 @@ pub struct Limits {
 }
 
 /// `[pipelines.*.retry]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
     /// The first wait.
     pub initial: Duration,
@@ -405,7 +429,7 @@ pub enum StormAction {
 }
 
 /// `[pipelines.*.storm]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Storm {
     /// Rejections of one cause.
     pub min: usize,
@@ -416,7 +440,7 @@ pub struct Storm {
 }
 
 /// `[pipelines.*.dead_letter]`: where rejected messages go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum DeadLetter {
     /// Into a queue.
     Queue {

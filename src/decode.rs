@@ -140,6 +140,30 @@ fn deeper_than(text: &[u8], max_depth: usize) -> bool {
     false
 }
 
+/// Which of an object's fields have been met. Few of them take no memory of their own.
+enum Seen {
+    Few(u64),
+    Many(Vec<bool>),
+}
+
+impl Seen {
+    fn none(fields: usize) -> Self {
+        if fields <= 64 { Seen::Few(0) } else { Seen::Many(vec![false; fields]) }
+    }
+
+    /// Whether this one is met for the first time.
+    fn first_time(&mut self, field: usize) -> bool {
+        match self {
+            Seen::Few(bits) => {
+                let before = *bits;
+                *bits |= 1 << field;
+                before != *bits
+            }
+            Seen::Many(met) => !std::mem::replace(&mut met[field], true),
+        }
+    }
+}
+
 /// What one walk collects.
 struct Found<'a, 'de> {
     record: &'a mut Record<'de>,
@@ -208,15 +232,14 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_, 'de> {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
         let keep = self.top && self.found.keep_unknown;
-        let mut seen = vec![false; self.node.children.len()];
+        let mut seen = Seen::none(self.node.children.len());
         while let Some(named) = map.next_key_seed(Key(self.node, keep))? {
             match named {
-                Named::Child(at) if seen[at] => {
+                Named::Child(at) if !seen.first_time(at) => {
                     self.found.duplicate = true;
                     return Err(M::Error::custom("duplicate key"));
                 }
                 Named::Child(at) => {
-                    seen[at] = true;
                     let node = &self.node.children[at].1;
                     map.next_value_seed(Walk { node, top: false, found: &mut *self.found })?;
                 }
@@ -345,6 +368,18 @@ mod tests {
         }
         let failure = json(b"{\"a\":\"\xff\"}", &Fields::default(), 8).unwrap_err();
         assert_eq!(failure.code, "not_utf8");
+    }
+
+    #[test]
+    fn a_field_that_stands_twice_is_noticed_among_many() {
+        for fields in [1, 63, 64, 65, 200] {
+            let names: Vec<String> = (0..fields).map(|at| format!("/f{at}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let body: Vec<String> = (0..fields).map(|at| format!("\"f{at}\":{at}")).collect();
+            assert!(decode(&format!("{{{}}}", body.join(",")), &names).is_ok());
+            let twice = format!("{{{},\"f{}\":1}}", body.join(","), fields - 1);
+            assert_eq!(decode(&twice, &names), Err("duplicate_key".to_owned()), "{fields}");
+        }
     }
 
     #[test]

@@ -239,14 +239,20 @@ impl Plan {
         let mut seen = Seen { envelope, record, queue: &self.queue, id: None };
         let id = self.id(&seen)?;
         seen.id = id.as_deref();
-        let cells = self.columns.iter().map(|column| column.cell(&seen)).collect::<Result<Vec<Cell>, Failure>>()?;
+        let mut cells = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            cells.push(column.cell(&seen)?);
+        }
         if let Deduplication::Column(at) = self.write.deduplication
             && matches!(cells.get(at), Some(Cell::Absent | Cell::Null) | None)
         {
             let message = "the column that repeats are recognised by has no value";
             return Err(Failure::new(ErrorClass::Mapping, "no_message_id", message).column(&self.columns[at].name));
         }
-        let ledger = id.as_deref().map(|id| entry(id, body));
+        let ledger = match self.write.deduplication {
+            Deduplication::Ledger(_) => id.as_deref().map(|id| entry(id, body)),
+            Deduplication::Column(_) | Deduplication::None => None,
+        };
         Ok((ledger, Row(cells)))
     }
 }

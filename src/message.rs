@@ -177,8 +177,8 @@ pub struct Delivery {
     pub tag: u64,
     /// When it arrived here.
     pub arrived: Instant,
-    /// What was received.
-    pub envelope: Envelope,
+    /// What was received. Boxed: a delivery is handed on more often than it is looked into.
+    pub envelope: Box<Envelope>,
 }
 
 /// Text of a cell: a part of the message's body wherever it stands there as is.
@@ -302,7 +302,7 @@ pub struct LedgerEntry {
 pub struct Unit {
     /// Where it came from, to be settled by the outcome.
     pub delivery: Delivery,
-    /// Its ID; `None` only where `deduplicate = "none"` and the message has none.
+    /// Its ledger entry; `None` where the pipeline has no ledger.
     pub ledger: Option<LedgerEntry>,
     /// 0..n changes on 1..n tables.
     pub changes: Vec<Change>,

@@ -12,6 +12,7 @@ mod pace;
 mod seat;
 mod select;
 mod settlement;
+mod spans;
 mod storm;
 mod table_letters;
 mod trouble;
@@ -35,6 +36,7 @@ use crate::shutdown::{Phase, Shutdown};
 use crate::sink::Database;
 use crate::status::{Control, Pauses, PipelineStatus, Reason, State};
 use crate::telemetry::Throttle;
+use crate::telemetry::traces::Traces;
 use crate::writer::{How, Writer};
 pub(crate) use emptiness::Emptiness;
 use letters::Letters;
@@ -55,6 +57,8 @@ pub(crate) struct Context {
     pub status: Arc<PipelineStatus>,
     pub storm: Storm,
     pub throttle: Throttle,
+    /// Where the config asks for them.
+    pub traces: Option<Arc<Traces>>,
     /// Set under `--until-empty`.
     pub emptiness: Option<Emptiness>,
 }

@@ -24,6 +24,7 @@ use crate::shutdown::{Phase, Shutdown, reached};
 use crate::sink::{self, Database};
 use crate::status::{Reason, State, WorkerStatus};
 use crate::summary::Summary;
+use crate::telemetry::traces::Traces;
 use pool::Pool;
 
 /// What `run` was told.
@@ -54,9 +55,10 @@ pub async fn run_on(
     status: WorkerStatus,
     shutdown: Shutdown,
 ) -> Vec<Summary> {
+    let traces = traces(&config);
     let mut tasks = JoinSet::new();
     for name in config.pipelines.keys() {
-        match Pool::new(open, &config, name, &options, &status) {
+        match Pool::new(open, &config, name, &options, &status, traces.as_ref()) {
             Ok(pool) => pool.start(&mut tasks, &shutdown),
             Err(failure) => {
                 if let Some(pipeline) = status.pipeline(name) {
@@ -77,7 +79,21 @@ pub async fn run_on(
         () = async { while tasks.join_next().await.is_some() {} } => {}
         () = patience => tracing::warn!("not everything was settled in time; what is left goes back to the broker"),
     }
+    if let Some(traces) = traces {
+        traces.stop().await;
+    }
     Summary::all(&status, Instant::now())
+}
+
+/// A worker without its traces still does its work.
+fn traces(config: &Config) -> Option<Arc<Traces>> {
+    match Traces::start(config.traces.as_ref()?) {
+        Ok(traces) => Some(Arc::new(traces)),
+        Err(why) => {
+            tracing::warn!("no traces: {why}");
+            None
+        }
+    }
 }
 
 /// Why a consumer can't be subscribed now, and what that makes of its state.

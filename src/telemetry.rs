@@ -11,6 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub mod metrics;
 mod process;
 mod throttle;
+pub mod traces;
 
 pub use process::{memory, memory_limit};
 pub use throttle::{Passed, Throttle};

@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use crate::catalogue::Kind;
 use crate::config::TimeUnit;
 use crate::message::{Cell, Slice};
-use decimal::Decimal;
+use decimal::{Decimal, Plain};
 pub(crate) use json::Entries;
 
 /// What a place in a message holds.
@@ -72,7 +72,8 @@ impl<'a> Value<'a> {
             Some(b't') => Value::Bool(true),
             Some(b'f') => Value::Bool(false),
             Some(b'{' | b'[') => Value::Json(raw.into()),
-            Some(b'"') if !raw.contains('\\') => Value::Text(raw.trim_matches('"').into()),
+            // Without an escape there is no quote but the first and the last.
+            Some(b'"') if !raw.as_bytes().contains(&b'\\') => Value::Text(raw.trim_matches('"').into()),
             Some(b'"') => match serde_json::from_str::<String>(raw) {
                 Ok(text) => Value::Text(text.into()),
                 Err(_) => return refuse("invalid", "the text has an escape that is no character (a lone surrogate)"),
@@ -181,6 +182,13 @@ fn integer(value: &Value<'_>, min: i128, max: i128, rules: &Rules) -> Result<Cel
 }
 
 fn decimal_cell(value: &Value<'_>, precision: Option<(u32, u32)>, rules: &Rules, body: &[u8]) -> Result<Cell, Refusal> {
+    if let (Value::Number(text) | Value::Text(text), Some((digits, scale)), false) = (value, precision, rules.lossy)
+        && let Some(plain) = Plain::of(text)
+        && plain.fraction <= scale as usize
+        && plain.integer <= digits.saturating_sub(scale) as usize
+    {
+        return Ok(text_cell(text, body));
+    }
     let number = exact_number(value, "the column takes decimal numbers")?;
     let Some((digits, scale)) = precision else {
         if number.integer_digits() > 131_072 || number.fraction_digits() > 16_383 {
@@ -209,6 +217,11 @@ fn plain(number: &Decimal, value: &Value<'_>, body: &[u8]) -> Cell {
 }
 
 fn float(value: &Value<'_>, bits: u8, rules: &Rules) -> Result<Cell, Refusal> {
+    if let Value::Number(text) | Value::Text(text) = value
+        && let Some(float) = certainly_exact(text, bits)
+    {
+        return Ok(Cell::Float(float));
+    }
     let number = exact_number(value, "the column takes numbers")?;
     let text = number.to_scientific();
     let refused = || refuse("out_of_range", format!("the column is a float of {bits} bits and can't hold the value"));
@@ -232,6 +245,22 @@ fn float(value: &Value<'_>, bits: u8, rules: &Rules) -> Result<Cell, Refusal> {
 
 /// Rounded to its scale as a decimal, which a float of so many digits may still not hold. The
 /// column shows all digits of its scale: 99999.2 in FLOAT(12,4) is 99999.2031.
+/// The float of a decimal with so few digits that reading the column is certain to give them back:
+/// IEEE 754 keeps 15 of them in 64 bits and 6 in 32. Below 2^53 (2^24) no such decimal lies in the
+/// middle of two floats either: it would need more digits. `None`: look closely.
+fn certainly_exact(text: &str, bits: u8) -> Option<f64> {
+    let plain = Plain::of(text)?;
+    // Digits before the point bound it from above, zeros behind the point from below.
+    let (kept, most_integer, most_fraction) = if bits == 32 { (6, 7, 30) } else { (15, 15, 200) };
+    if plain.significant > kept || plain.integer > most_integer || plain.fraction > most_fraction {
+        return None;
+    }
+    match bits {
+        32 => text.parse::<f32>().ok().map(f64::from),
+        _ => text.parse().ok(),
+    }
+}
+
 fn scaled_float(value: &Value<'_>, bits: u8, precision: (u32, u32), rules: &Rules) -> Result<Cell, Refusal> {
     let Cell::Text(slice) = decimal_cell(value, Some(precision), rules, &[])? else { return Ok(Cell::Null) };
     let text = slice.text(&[]);

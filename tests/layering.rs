@@ -45,7 +45,8 @@ const LAYERS: [&str; 31] = [
 ];
 
 /// Crates, and the module that alone names them.
-const OWNED: [(&str, &str); 3] = [("lapin", "rabbitmq"), ("sqlx", "sink"), ("backoff", "retry")];
+const OWNED: [(&str, &str); 4] =
+    [("lapin", "rabbitmq"), ("sqlx", "sink"), ("backoff", "retry"), ("opentelemetry", "telemetry")];
 
 struct Source {
     /// As in `sink/postgres/bind.rs`.
@@ -179,4 +180,30 @@ fn the_sink_of_mysql_says_nothing_that_only_mariadb_understands() {
             assert!(!source.code.contains(words), "{} says {words}", source.path);
         }
     }
+}
+
+/// The library's page lists what is promised: everything else is there for the program and the tests.
+#[test]
+fn what_is_public_is_promised_or_hidden() {
+    const PROMISED: [&str; 1] = ["config"];
+    let lib = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let lines: Vec<&str> = lib.lines().collect();
+    let mut shown = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        if let Some(module) = line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';'))
+            && lines[at - 1] != "#[doc(hidden)]"
+        {
+            shown.push(module);
+        }
+    }
+    assert_eq!(shown, PROMISED);
+    for name in ["Config", "ConfigErrors", "load", "load_str", "run", "Worker", "Watch", "Summary", "State", "Resume"] {
+        let exported =
+            lines.iter().any(|line| line.starts_with("pub use ") && names_in(line).any(|found| found == name));
+        assert!(exported, "{name} is no longer at the library's root");
+    }
+}
+
+fn names_in(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !(c.is_alphanumeric() || c == '_'))
 }

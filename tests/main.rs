@@ -21,6 +21,7 @@ mod pause_all;
 mod places;
 mod random_values;
 mod restore;
+mod rotation;
 mod scaling;
 mod security;
 mod smoke;

@@ -56,7 +56,8 @@ fn not_connected(failure: &Failure, rabbitmq: &Rabbitmq) -> Finding {
     match failure.code.as_ref() {
         "403" => finding.mend(format!("rabbitmqctl add_user {user} PASSWORD     # or change_password")),
         "530" => finding.mend(format!(
-            "rabbitmqctl add_vhost '{vhost}'; rabbitmqctl set_permissions -p '{vhost}' {user} '.*' '.*' '.*'"
+            "rabbitmqctl add_vhost {0}; rabbitmqctl set_permissions -p {0} {user} '.*' '.*' '.*'",
+            shell(vhost)
         )),
         "tls" | "tls_files" => finding.todo("check ca_file, and the name in the URL against the certificate's"),
         _ => finding,
@@ -125,11 +126,19 @@ impl Look<'_> {
 
     async fn through(&mut self) -> Result<(), Failure> {
         let there = self.queue().await?;
+        for exchange in exchanges(self.pipeline) {
+            self.binding(exchange).await?;
+        }
         if let DeadLetter::Queue { name, declare } = &self.pipeline.dead_letter {
             self.dead_letters(name, *declare).await?;
         }
         match Management::of(self.broker) {
-            Some(management) => self.managed(&management, there).await,
+            Some(management) => {
+                self.managed(&management, there).await;
+                if self.side.known {
+                    self.letters(&management).await;
+                }
+            }
             None => self.not_managed("not known (set management_url)"),
         }
         Ok(())
@@ -184,6 +193,27 @@ impl Look<'_> {
         }
     }
 
+    async fn binding(&mut self, exchange: &str) -> Result<(), Failure> {
+        match self.connection.exchange_exists(exchange).await {
+            Ok(true) => self.add(Finding::ok("exchange", format!("{exchange} is there to be bound to"))),
+            Ok(false) => {
+                let text = format!("{exchange} is missing in vhost {}: the queue can't be bound to it", self.vhost);
+                self.add(
+                    Finding::wrong("exchange", text)
+                        .todo(format!("create it, or correct `bind` in [pipelines.{}.declare]", self.pipeline.name)),
+                );
+                return Ok(());
+            }
+            // From 4.3 on even looking takes a right; what binding takes is asked next.
+            Err(failure) if failure.code == "403" => {}
+            Err(failure) => return self.refused("exchange", failure),
+        }
+        let queue = &self.pipeline.queue;
+        let rights = self.connection.may_bind(queue, exchange).await?;
+        self.right("permissions", &rights, &format!("bind queue {queue} to exchange {exchange}"));
+        Ok(())
+    }
+
     fn right(&mut self, check: &'static str, rights: &Rights, what: &str) {
         let finding = match rights {
             Rights::Granted => Finding::ok(check, format!("user {} may {what}", self.rabbitmq.user())),
@@ -197,23 +227,21 @@ impl Look<'_> {
         self.add(finding);
     }
 
-    /// What the pipeline needs at least, with dots that mean dots.
+    /// What the pipeline needs at least.
     fn permissions(&self) -> String {
-        let pattern = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(|name| name.replace('.', "\\.")).collect();
-            format!("'^({})$'", names.join("|"))
-        };
         let queue = self.pipeline.queue.as_str();
         let dead = self.pipeline.dead_letter.queue();
-        let declared = self.pipeline.declare.as_ref().map(|_| queue);
-        let names = |names: &[Option<&str>]| pattern(&names.iter().flatten().copied().collect::<Vec<_>>());
+        let declared = self.pipeline.declare.is_some().then_some(queue);
+        let configure: Vec<&str> = declared.into_iter().chain(dead).collect();
+        let write: Vec<&str> = ["amq.default", queue].into_iter().chain(dead).collect();
+        let read: Vec<&str> = [queue].into_iter().chain(dead).chain(exchanges(self.pipeline)).collect();
         format!(
-            "rabbitmqctl set_permissions -p '{}' {} {} {} {}",
-            self.vhost,
+            "rabbitmqctl set_permissions -p {} {} {} {} {}",
+            shell(&self.vhost),
             self.rabbitmq.user(),
-            names(&[declared, dead]),
-            names(&[Some("amq.default"), Some(queue), dead]),
-            names(&[Some(queue), dead])
+            pattern(&configure),
+            pattern(&write),
+            pattern(&read)
         )
     }
 
@@ -255,5 +283,41 @@ impl Look<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Those that the worker binds the queue to, each once.
+fn exchanges(pipeline: &config::Pipeline) -> Vec<&str> {
+    let bindings = pipeline.declare.iter().flat_map(|declare| &declare.bind);
+    let mut exchanges: Vec<&str> = bindings.map(|binding| binding.exchange.as_str()).collect();
+    exchanges.sort_unstable();
+    exchanges.dedup();
+    exchanges
+}
+
+/// An expression that these names match and no others, for a shell.
+fn pattern(names: &[&str]) -> String {
+    let special = |c: char| "\\.+*?()|[]{}^$".contains(c);
+    let escaped = |name: &&str| {
+        let parts = name.chars().map(|c| if special(c) { format!("\\{c}") } else { c.to_string() });
+        parts.collect::<String>()
+    };
+    shell(&format!("^({})$", names.iter().map(escaped).collect::<Vec<_>>().join("|")))
+}
+
+/// In quotes that a shell leaves alone.
+fn shell(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pattern;
+
+    #[test]
+    fn names_mean_themselves() {
+        assert_eq!(pattern(&["a.b", "c"]), r"'^(a\.b|c)$'");
+        assert_eq!(pattern(&["orders+(new)"]), r"'^(orders\+\(new\))$'");
+        assert_eq!(pattern(&["it's"]), r"'^(it'\''s)$'");
     }
 }

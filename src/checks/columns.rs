@@ -2,8 +2,8 @@
 
 use super::Finding;
 use crate::catalogue::{Column, Kind, Table};
-use crate::config::{self, ColumnSource, DatabaseKind};
-use crate::mapping::{self, Plan, Problem, What};
+use crate::config::{self, ColumnMapping, ColumnSource, DatabaseKind, UnknownFields};
+use crate::mapping::{self, Problem, What};
 use crate::sink::{Access, Database};
 
 /// What is wrong with the mapping, a line each.
@@ -24,7 +24,7 @@ pub(super) fn problems(
             let finding = Finding::wrong("columns", &problem.text);
             match (&problem.what, &problem.column) {
                 (What::Missing, Some(column)) => finding
-                    .todo("add it (with the type that fits), or correct the pipeline's columns")
+                    .todo("with the type that fits:")
                     .mend(format!("ALTER TABLE {quoted} ADD COLUMN {} text;", name(column))),
                 (What::Generated, _) => finding.todo("take it out of the pipeline's columns"),
                 (What::NoUniqueKey, Some(column)) => {
@@ -37,15 +37,14 @@ pub(super) fn problems(
         .collect()
 }
 
-/// Lines about the columns of a mapping that compiles.
+/// What can be told of columns that are there: `filled` by the pipeline, or by nothing. No line: nothing is wrong.
 pub(super) fn fit(
     pipeline: &config::Pipeline,
     table: &Table,
-    plan: &Plan,
+    filled: &[&Column],
     access: &Access,
     kind: DatabaseKind,
 ) -> Vec<Finding> {
-    let filled: Vec<&Column> = plan.write.targets.iter().flat_map(|target| &target.columns).collect();
     let mut findings = Vec::new();
     for mapping in pipeline.columns.as_deref().unwrap_or_default() {
         let (ColumnSource::From(place), Some(column)) = (&mapping.source, table.column(&mapping.column)) else {
@@ -60,6 +59,7 @@ pub(super) fn fit(
                 .todo(format!("map {} to another place, or change its type", column.name)),
             );
         }
+        findings.extend(idle(mapping, column));
     }
     let unfilled = |column: &&Column| {
         !filled.iter().any(|other| other.name == column.name)
@@ -80,13 +80,46 @@ pub(super) fn fit(
             None => Finding::warning("columns", format!("{text}; triggers can't be seen by this login")).todo(todo),
         });
     }
-    if findings.is_empty() {
-        findings.push(Finding::ok("columns", told(table, &filled)));
-    }
     findings
 }
 
-fn told(table: &Table, filled: &[&Column]) -> String {
+/// What the columns that the pipeline maps are called in the table, as far as they are there.
+pub(super) fn mapped<'t>(pipeline: &config::Pipeline, table: &'t Table) -> Vec<&'t Column> {
+    let named = |name: &str| match &pipeline.columns {
+        Some(columns) => columns.iter().any(|mapping| mapping.column == name),
+        None => true,
+    };
+    let collects = |name: &str| matches!(&pipeline.unknown_fields, UnknownFields::Column(other) if other == name);
+    let filled = |column: &&Column| !column.generated && (named(&column.name) || collects(&column.name));
+    table.columns.iter().filter(filled).collect()
+}
+
+/// Keys of a column that say how times are read, where it holds none.
+fn idle(mapping: &ColumnMapping, column: &Column) -> Option<Finding> {
+    fn of_times(kind: &Kind) -> bool {
+        match kind {
+            Kind::Date | Kind::Time { .. } | Kind::Timestamp { .. } => true,
+            Kind::Array(element) => of_times(element),
+            _ => false,
+        }
+    }
+    let keys: Vec<&str> = [("time", mapping.time.is_some()), ("zone", mapping.zone.is_some())]
+        .into_iter()
+        .filter_map(|(key, given)| given.then_some(key))
+        .collect();
+    if keys.is_empty() || of_times(&column.kind) {
+        return None;
+    }
+    let (keys, are) = (keys.join(" and "), if keys.len() == 1 { "does" } else { "do" });
+    let text = format!(
+        "column {} ({}): {keys} {are} nothing, since the column holds no times: values are written as they are",
+        column.name, column.sql_type
+    );
+    Some(Finding::warning("columns", text).todo(format!("take {keys} out, or give the column a type of times")))
+}
+
+/// Which columns are filled, and which are left out, in one line.
+pub(super) fn told(table: &Table, filled: &[&Column]) -> String {
     let names = |columns: Vec<&Column>| {
         columns.iter().map(|column| format!("{} {}", column.name, column.sql_type)).collect::<Vec<_>>().join(", ")
     };

@@ -3,7 +3,7 @@
 mod own_tables;
 
 use super::{Finding, Level, clock, columns};
-use crate::catalogue::{Table, TableName};
+use crate::catalogue::{Column, Table, TableName};
 use crate::config::{self, Deduplicate};
 use crate::error::{ErrorClass, Failure};
 use crate::guarantee::Gap;
@@ -260,13 +260,19 @@ impl Look<'_> {
                     Purpose::Start(_) => vec![Finding::of("columns", &failure)],
                 };
                 self.side.findings.extend(found);
+                let mapped = columns::mapped(self.pipeline, table);
+                let others = columns::fit(self.pipeline, table, &mapped, &access, self.config.kind);
+                self.side.findings.extend(others);
                 Ok(false)
             }
             Ok(plan) => {
-                let mut found = columns::fit(self.pipeline, table, &plan, &access, self.config.kind);
-                let filled = plan.write.targets.iter().flat_map(|target| &target.columns);
-                let filled: Vec<&str> = filled.map(|column| column.name.as_str()).collect();
-                found.extend(self.refused(&access, &filled));
+                let filled: Vec<&Column> = plan.write.targets.iter().flat_map(|target| &target.columns).collect();
+                let mut found = columns::fit(self.pipeline, table, &filled, &access, self.config.kind);
+                if !found.iter().any(Finding::stops) {
+                    found.push(Finding::ok("columns", columns::told(table, &filled)));
+                }
+                let names: Vec<&str> = filled.iter().map(|column| column.name.as_str()).collect();
+                found.extend(self.refused(&access, &names));
                 let fits = !found.iter().any(Finding::stops);
                 self.side.findings.extend(found);
                 self.side.plan = Some(plan);

@@ -62,7 +62,8 @@ pub(super) async fn execute(config: &Config, args: &Args, out: &mut Out) -> Resu
     let side = checks::look_at_database(&*database, database_config, pipeline, Purpose::Look).await;
     let (plan, table, note) = plan(pipeline, &envelope, side)?;
     let steps = plan.plan.steps(pipeline, &envelope);
-    let mapped = plan.plan.map(Delivery { tag: 0, arrived: tokio::time::Instant::now(), envelope: envelope.clone() });
+    let mapped =
+        plan.plan.map(Delivery { tag: 0, arrived: tokio::time::Instant::now(), envelope: Box::new(envelope.clone()) });
     let mut told =
         Told { pipeline, envelope: &envelope, steps, table, note, sql: Vec::new(), rejected: None, rehearsed: None };
     match mapped {

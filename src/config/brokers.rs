@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use url::{Host, Url};
 
+use super::credentials::{Credentials, Fresh, Kept};
 use super::field::Field;
 use super::problems::nearest;
 use super::reader::Section;
-use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter, without_scheme};
+use super::secrets::{
+    ENCODED, Login, has_fragment, kept_here, kept_in_file, read_tls, refuse_tls, scheme, unknown_parameter,
+    without_scheme,
+};
 use super::{Broker, Secret};
 
 /// What is connected to where the config names no broker at all.
@@ -39,10 +43,11 @@ fn broker_without_section(root: &Section<'_>) -> Broker {
 }
 
 fn broker(name: &str, section: Section<'_>) -> Broker {
-    let login = Login::read(&section);
-    let urls = urls(&section, &login);
+    let (login, mut credentials) = Login::read(&section);
+    let urls = urls(&section, &login, &mut credentials);
     let mut broker = settings(name, &section);
-    broker.management_url = management_url(&section, &login, urls.first());
+    broker.management_url = management_url(&section, &login, urls.first(), &mut credentials);
+    broker.credentials = credentials;
     if !urls.is_empty() && urls.iter().all(|url| url.scheme() == "amqp") {
         refuse_tls(&section, &broker.tls, "the URL says amqp://, which is not encrypted; write amqps://");
     }
@@ -70,28 +75,51 @@ fn settings(name: &str, section: &Section<'_>) -> Broker {
         tls: read_tls(section),
         connection_name: section.text("connection_name"),
         management_url: None,
+        credentials: Credentials::default(),
     }
 }
 
-fn urls(section: &Section<'_>, login: &Login) -> Vec<Url> {
+impl Broker {
+    /// With URLs and passwords as their files have them now.
+    pub fn fresh(&self) -> Fresh<Broker> {
+        Fresh::of(self, &self.credentials, || {
+            let login = self.credentials.login()?;
+            let address = |text: &String| {
+                address(text, &login)
+                    .map_err(|(message, _)| format!("what stands in url_file now can't be used: {message}"))
+            };
+            let urls = self.credentials.addresses()?.iter().map(address).collect::<Result<Vec<Url>, String>>()?;
+            let managed = |text: String| {
+                managed(&text, &login, urls.first())
+                    .map_err(|(message, _)| format!("what stands in management_url_file now can't be used: {message}"))
+            };
+            let management_url = self.credentials.management()?.map(managed).transpose()?;
+            let urls = urls.into_iter().map(Secret::new).collect();
+            Ok(Broker { urls, management_url: management_url.map(Secret::new), ..self.clone() })
+        })
+    }
+}
+
+fn urls(section: &Section<'_>, login: &Login, credentials: &mut Credentials) -> Vec<Url> {
     let expected = "missing; expected `url`, `urls` or `url_file`";
-    let texts: Vec<(Field<'_>, String)> = match section.one_of(&["url", "urls", "url_file"]) {
-        Some(("url", field)) => field.secret().map(|text| (field, text)).into_iter().collect(),
+    let given: Vec<(Field<'_>, (String, Kept))> = match section.one_of(&["url", "urls", "url_file"]) {
+        Some(("url", field)) => kept_here(&field).map(|given| (field, given)).into_iter().collect(),
         Some(("urls", field)) => {
             let items = field.list().unwrap_or_default();
             if items.is_empty() && !section.problems().is_bad(&section.path_of("urls")) {
                 field.wrong("expected at least one address, found none", None);
             }
-            items.into_iter().filter_map(|item| item.secret().map(|text| (item, text))).collect()
+            items.into_iter().filter_map(|item| kept_here(&item).map(|given| (item, given))).collect()
         }
-        Some((_, field)) => read_secret(&field).map(|text| (field, text)).into_iter().collect(),
+        Some((_, field)) => kept_in_file(&field).map(|given| (field, given)).into_iter().collect(),
         None => {
             section.missing("url", expected, Some(format!("a local broker is {DEFAULT_URL}")));
             Vec::new()
         }
     };
     let mut urls = Vec::new();
-    for (field, text) in texts {
+    for (field, (text, kept)) in given {
+        credentials.urls.push(kept);
         match address(&text, login) {
             Ok(url) => urls.push(url),
             Err((message, help)) => field.wrong(message, help),
@@ -116,7 +144,12 @@ fn address(text: &str, login: &Login) -> Result<Url, Refusal> {
         }
         None => return Err((format!("{expected}; found {}", without_scheme(text)), None)),
     }
-    let mut url = Url::parse(text).map_err(|error| (format!("{expected}; found an address with {error}"), None))?;
+    let encoded = || Some(ENCODED.to_owned());
+    let mut url =
+        Url::parse(text).map_err(|error| (format!("{expected}; found an address with {error}"), encoded()))?;
+    if has_fragment(&url) {
+        return Err((format!("{expected}; found a `#` in it, which ends it"), encoded()));
+    }
     match url.host() {
         Some(Host::Domain(host)) if !host.is_empty() => {}
         // The library would connect to "localhost" instead, with our password.
@@ -167,29 +200,47 @@ fn parameters(url: &Url) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `management_url`. Without a login of its own it gets the broker's.
-fn management_url(section: &Section<'_>, login: &Login, first: Option<&Url>) -> Option<Secret> {
+/// `management_url`.
+fn management_url(
+    section: &Section<'_>,
+    login: &Login,
+    first: Option<&Url>,
+    credentials: &mut Credentials,
+) -> Option<Secret> {
     let (key, field) = section.one_of(&["management_url", "management_url_file"])?;
-    let text = if key == "management_url" { field.secret()? } else { read_secret(&field)? };
-    let url = match scheme(&text) {
-        Some("http" | "https") => Url::parse(&text).ok().filter(Url::has_host),
+    let (text, kept) = if key == "management_url" { kept_here(&field)? } else { kept_in_file(&field)? };
+    credentials.management_url = Some(kept);
+    match managed(&text, login, first) {
+        Ok(url) => Some(Secret::new(url)),
+        Err((message, help)) => {
+            field.wrong(message, help);
+            None
+        }
+    }
+}
+
+/// The HTTP API's address. Without a login of its own it gets the broker's.
+fn managed(text: &str, login: &Login, first: Option<&Url>) -> Result<Url, Refusal> {
+    let url = match scheme(text) {
+        Some("http" | "https") => Url::parse(text).ok().filter(Url::has_host),
         _ => None,
     };
-    let Some(mut url) = url else {
-        field.wrong("expected the address of RabbitMQ's HTTP API, as in http://HOST:15672", None);
-        return None;
-    };
+    let expected = "expected the address of RabbitMQ's HTTP API";
+    let mut url = url.ok_or_else(|| (format!("{expected}, as in http://HOST:15672"), None))?;
+    if has_fragment(&url) {
+        return Err((format!("{expected}; found a `#` in it, which ends it"), Some(ENCODED.to_owned())));
+    }
     if url.username().is_empty() {
         if let Some(first) = first {
             // Encoded already; these setters leave `%` alone.
             let user = url.set_username(first.username());
             let password = url.set_password(first.password());
             if user.is_err() || password.is_err() {
-                field.wrong("can't take the broker's user name and password", None);
+                return Err(("can't take the broker's user name and password".to_owned(), None));
             }
         } else if !login.put_into(&mut url) {
-            field.wrong("can't take the user name and password", None);
+            return Err(("can't take the user name and password".to_owned(), None));
         }
     }
-    Some(Secret::new(url))
+    Ok(url)
 }

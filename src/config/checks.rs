@@ -67,9 +67,10 @@ fn hold_fits_broker(section: &Section<'_>, pipeline: &Pipeline, brokers: &BTreeM
         return;
     }
     let message = format!(
-        "expected less than the broker's consumer_timeout ({}), which would close the channel first; found {}",
+        "expected less than the broker's consumer_timeout ({}), which would close the channel first; found {}{}",
         show_duration(broker.consumer_timeout),
-        show_duration(pipeline.retry.hold)
+        show_duration(pipeline.retry.hold),
+        if section.is_given("retry.hold") { "" } else { ", its default" }
     );
     let help = "if the broker's timeout is longer, say so: consumer_timeout in the broker's section".to_owned();
     section.contradiction(&["retry.hold"], message, Some(help));

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
+use super::credentials::{Credentials, Fresh};
 use super::problems::nearest;
 use super::reader::Section;
-use super::secrets::{Login, read_secret, read_tls, refuse_tls, scheme, unknown_parameter, without_scheme};
+use super::secrets::{
+    ENCODED, Login, has_fragment, kept_here, kept_in_file, read_tls, refuse_tls, scheme, unknown_parameter,
+    without_scheme,
+};
 use super::{Database, DatabaseKind, Secret, names};
 
 /// What is written to where the config names no database at all.
@@ -35,10 +39,10 @@ pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, Database> {
 }
 
 fn database(name: &str, section: Section<'_>) -> Database {
-    let login = Login::read(&section);
-    let address = address(&section, &login);
+    let (login, mut credentials) = Login::read(&section);
+    let address = address(&section, &login, &mut credentials);
     let is_sqlite = matches!(address, Some((DatabaseKind::Sqlite, _)));
-    let database = settings(name, &section, address);
+    let database = Database { credentials, ..settings(name, &section, address) };
     if is_sqlite {
         refuse_tls(&section, &database.tls, "SQLite is a file, not a server");
         for key in ["username", "password", "password_file"] {
@@ -66,16 +70,35 @@ fn settings(name: &str, section: &Section<'_>, address: Option<(DatabaseKind, St
         tls: read_tls(section),
         ledger_table: names::table(section, "ledger_table"),
         ledger_keep: section.duration("ledger_keep"),
+        credentials: Credentials::default(),
     }
 }
 
-fn address(section: &Section<'_>, login: &Login) -> Option<(DatabaseKind, String)> {
+impl Database {
+    /// With URL and password as their files have them now.
+    pub fn fresh(&self) -> Fresh<Database> {
+        Fresh::of(self, &self.credentials, || {
+            let login = self.credentials.login()?;
+            let text = self.credentials.addresses()?.into_iter().next().unwrap_or_default();
+            let told = |(message, _): Refusal| format!("what stands in url_file now can't be used: {message}");
+            let kind = kind_of(&text).map_err(told)?;
+            if kind != self.kind {
+                return Err("url_file names another kind of database now".to_owned());
+            }
+            let url = Secret::new(checked(kind, &text, &login).map_err(told)?);
+            Ok(Database { url, ..self.clone() })
+        })
+    }
+}
+
+fn address(section: &Section<'_>, login: &Login, credentials: &mut Credentials) -> Option<(DatabaseKind, String)> {
     let Some((key, field)) = section.one_of(&["url", "url_file"]) else {
         let help = "as in postgres://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or sqlite://FILE";
         section.missing("url", "missing; expected `url` or `url_file`", Some(help.to_owned()));
         return None;
     };
-    let text = if key == "url" { field.secret()? } else { read_secret(&field)? };
+    let (text, kept) = if key == "url" { kept_here(&field)? } else { kept_in_file(&field)? };
+    credentials.urls = vec![kept];
     match kind_of(&text).and_then(|kind| Ok((kind, checked(kind, &text, login)?))) {
         Ok(address) => Some(address),
         Err((message, help)) => {
@@ -149,7 +172,13 @@ fn checked(kind: DatabaseKind, text: &str, login: &Login) -> Result<String, Refu
             &[&MYSQL_PARAMETERS[..], &["statement-cache-capacity", "timezone", "time-zone"]].concat()
         }
     };
-    let mut url = Url::parse(text).map_err(|error| (format!("found an address with {error}"), None))?;
+    let encoded = || Some(ENCODED.to_owned());
+    let expected = "expected SCHEME://USER:PASSWORD@HOST:PORT/DATABASE";
+    let mut url =
+        Url::parse(text).map_err(|error| (format!("{expected}; found an address with {error}"), encoded()))?;
+    if has_fragment(&url) {
+        return Err((format!("{expected}; found a `#` in it, which ends it"), encoded()));
+    }
     if let Some(name) = unknown_parameter(&url, known) {
         let help = nearest(&name, known.iter().copied()).map(|near| format!("did you mean {near:?}?"));
         return Err((format!("the URL has a parameter that isn't known: {name:?}"), help));

@@ -288,7 +288,7 @@ impl<'a> Field<'a> {
             Value::Table(table) => Some(Section::new(self.problems, self.path.clone(), at, table, keys)),
             _ => {
                 let help = match (&self.node.value, keys.path) {
-                    (Value::Array(_), _) => {
+                    (Value::Array(items), _) if items.iter().all(|item| matches!(item.value, Value::Table(_))) => {
                         Some("a section's name stands in one pair of brackets, not in two".to_owned())
                     }
                     (Value::Bool(true), path) if path.ends_with(".declare") => {
@@ -297,7 +297,10 @@ impl<'a> Field<'a> {
                     (Value::Bool(false), path) if path.ends_with(".declare") => {
                         Some("leave it out: without the section nothing is declared".to_owned())
                     }
-                    _ => None,
+                    _ if ["pipelines", "brokers", "databases"].contains(&self.path.as_str()) => {
+                        Some(format!("each has a section of its own: [{}.NAME]", self.path))
+                    }
+                    _ => keys.as_in(self.path.rsplit('.').next().unwrap_or(&self.path)),
                 };
                 self.expected_kind(&format!("a section [{}]", self.path), help);
                 None

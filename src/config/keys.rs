@@ -10,7 +10,7 @@ mod servers;
 pub use kinds::{Absent, Kind};
 pub(super) use pipelines::{ALL, BINDING, COLUMN, PIPELINE};
 
-use servers::{ADMIN, BROKER, DATABASE, WORKER};
+use servers::{ADMIN, BROKER, DATABASE, TRACES, WORKER};
 
 /// The keys of a section.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ pub static ROOT: Keys = Keys {
     keys: &[
         below("worker", &WORKER),
         below("admin", &ADMIN),
+        below("traces", &TRACES),
         below("rabbitmq", &BROKER),
         named("brokers", &BROKER),
         below("database", &DATABASE),
@@ -101,6 +102,15 @@ impl Keys {
         self.keys.iter().filter(|key| !matches!(key.kind, Kind::Later)).map(|key| key.name)
     }
 
+    /// How such a section looks, for who wrote something else; `name`: its own.
+    pub(super) fn as_in(&self, name: &str) -> Option<String> {
+        if std::ptr::eq(self, &COLUMN) {
+            return Some(format!("as in {name} = {{ order_id = \"/order_id\" }}"));
+        }
+        let key = self.get("queue").or_else(|| self.keys.iter().find(|key| !key.example.is_empty()))?;
+        Some(format!("as in {name} = {{ {} = {} }}", key.name, key.example))
+    }
+
     /// The sections in it, at all levels, itself first. Sections of one kind come once.
     pub fn sections(&'static self) -> Vec<&'static Keys> {
         let mut all = vec![self];
@@ -128,6 +138,7 @@ mod tests {
             "",
             "worker",
             "admin",
+            "traces",
             "rabbitmq",
             "database",
             "pipelines.NAME",

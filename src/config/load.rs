@@ -7,7 +7,7 @@ use super::keys::ROOT;
 use super::problems::{ConfigErrors, Problems};
 use super::reader::Section;
 use super::tree::{At, Table};
-use super::{Config, Worker, admin, brokers, checks, databases, environment, pipelines, syntax, together};
+use super::{Config, Worker, admin, brokers, checks, databases, environment, pipelines, syntax, together, traces};
 
 /// Reads the config file and what the environment sets over it (`RABBIT_SINK__SECTION__KEY`, and `${NAME}` within
 /// the file's texts). Files that the config names (secrets, TLS) are read or tried, relative to the current folder;
@@ -64,7 +64,14 @@ fn read(root: Section<'_>) -> Config {
     let databases = databases::read(&root);
     let pipelines: BTreeMap<_, _> = pipelines::read(&root, &brokers, &databases);
     checks::connections(&root, &databases, &pipelines);
-    let config = Config { worker: worker(&root), admin: admin::read(&root), brokers, databases, pipelines };
+    let config = Config {
+        worker: worker(&root),
+        admin: admin::read(&root),
+        traces: traces::read(&root),
+        brokers,
+        databases,
+        pipelines,
+    };
     together::check(&root, &config);
     root.finish();
     config

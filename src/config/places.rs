@@ -128,12 +128,30 @@ fn parse(text: &str, expected: &str) -> Result<Place, Refusal> {
         };
         return Err((format!("AMQP has no property {name:?}"), Some(help)));
     }
-    let near = nearest(text, WORDS.iter().map(|(word, _)| *word));
-    let help = match near {
-        Some(near) => format!("did you mean {near:?}?"),
-        None => format!("a field of the body is written with a slash: {:?}", format!("/{text}")),
-    };
-    Err((format!("expected {expected}; found {text:?}"), Some(help)))
+    Err((format!("expected {expected}; found {text:?}"), Some(meant(text))))
+}
+
+/// What may be meant by a text that is no place.
+fn meant(text: &str) -> String {
+    if let Some(near) = nearest(text, WORDS.iter().map(|(word, _)| *word)) {
+        return format!("did you mean {near:?}?");
+    }
+    if let Some((kind, name)) = text.split_once(':')
+        && let Some(near) = nearest(kind, ["header", "property"])
+        && !name.is_empty()
+    {
+        return format!("did you mean {:?}?", format!("{near}:{name}"));
+    }
+    let path = text.strip_prefix("$.").unwrap_or(text);
+    if path != text || path.contains('.') {
+        let pointer = format!("/{}", path.replace('.', "/"));
+        return format!("fields are written as a JSON Pointer, with slashes: {pointer:?}");
+    }
+    let field = format!("a field of the body is written with a slash: {:?}", format!("/{text}"));
+    match PROPERTIES.iter().any(|(known, _)| *known == text) {
+        true => format!("{field}; AMQP's property is {:?}", format!("property:{text}")),
+        false => field,
+    }
 }
 
 /// Parts between slashes, with `~1` for a slash and `~0` for a tilde inside of them (RFC 6901).
@@ -215,7 +233,12 @@ mod tests {
             ("property:tenant", "no property", "\"header:tenant\""),
             ("order_id", "expected", "\"/order_id\""),
             ("routingkey", "expected", "routing_key"),
-            ("Header:x", "expected", "\"/Header:x\""),
+            ("Header:x", "expected", "\"header:x\""),
+            ("headers:x", "expected", "\"header:x\""),
+            ("prop:type", "expected", "\"/prop:type\""),
+            ("customer.name", "expected", "\"/customer/name\""),
+            ("$.id", "expected", "\"/id\""),
+            ("timestamp", "expected", "\"/timestamp\"; AMQP's property is \"property:timestamp\""),
         ];
         for (text, message, help) in cases {
             let (said, helped) = parse(text, EXPECTED).unwrap_err();

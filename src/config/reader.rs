@@ -279,6 +279,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether a key stands there; `path`: relative to this section.
+    pub fn is_given(&self, path: &str) -> bool {
+        self.find(path).is_some()
+    }
+
     fn find(&self, path: &str) -> Option<&At> {
         self.find_parts(&path.split('.').collect::<Vec<_>>())
     }
@@ -320,6 +325,11 @@ impl<'a> Section<'a> {
             }
             return Some(format!("it belongs in [{section}]"));
         }
+        if PARTS_OF_ADDRESS.contains(&entry.key.to_lowercase().as_str())
+            && let Some(url) = self.keys.get("url")
+        {
+            return Some(format!("it is part of `url`, as in {}", url.example));
+        }
         let Some(near) = nearest(&entry.key, self.keys.names()) else {
             return Some(format!("known here: {}", self.keys.names().collect::<Vec<_>>().join(", ")));
         };
@@ -348,6 +358,10 @@ impl<'a> Section<'a> {
         Some((path, key))
     }
 }
+
+/// Keys that other programs have where ours has one address.
+const PARTS_OF_ADDRESS: [&str; 11] =
+    ["host", "hostname", "hosts", "port", "vhost", "virtual_host", "user", "database", "dbname", "db", "name"];
 
 /// The reader and the table of keys disagree: a mistake in the code, which every test of a config finds.
 fn not_of_this_kind<T>(key: &str) -> Option<T> {

@@ -9,6 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 use super::TlsFiles;
+use super::credentials::{Credentials, Kept};
 use super::field::Field;
 use super::reader::Section;
 use super::tree::Value;
@@ -46,15 +47,19 @@ pub(super) struct Login {
 }
 
 impl Login {
-    /// `username`, `password`, `password_file`.
-    pub fn read(section: &Section<'_>) -> Login {
+    /// `username`, `password`, `password_file`: as they are now, and where they come from.
+    pub fn read(section: &Section<'_>) -> (Login, Credentials) {
         let username = section.text("username");
-        let password = match section.one_of(&["password", "password_file"]) {
-            Some(("password", field)) => field.secret(),
-            Some((_, field)) => read_secret(&field),
+        let given = match section.one_of(&["password", "password_file"]) {
+            Some(("password", field)) => kept_here(&field),
+            Some((_, field)) => kept_in_file(&field),
             None => None,
         };
-        Login { username, password }
+        let (password, kept) = given.unzip();
+        (
+            Login { username: username.clone(), password },
+            Credentials { username, password: kept, ..Credentials::default() },
+        )
     }
 
     pub fn is_empty(&self) -> bool {
@@ -68,6 +73,19 @@ impl Login {
         let password = self.password.as_ref().is_none_or(|password| url.set_password(Some(&encode(password))).is_ok());
         user && password
     }
+}
+
+/// A secret that stands in the config itself, or in a variable.
+pub(super) fn kept_here(field: &Field<'_>) -> Option<(String, Kept)> {
+    let text = field.secret()?;
+    Some((text.clone(), Kept::Here(Secret::new(text))))
+}
+
+/// A secret in the file that a key names.
+pub(super) fn kept_in_file(field: &Field<'_>) -> Option<(String, Kept)> {
+    let text = read_secret(field)?;
+    let Value::Text(path) = field.value() else { return None };
+    Some((text, Kept::File(PathBuf::from(path))))
 }
 
 /// The content of the file that a key names, without one trailing line break.
@@ -114,7 +132,7 @@ fn opened<T>(
     }
 }
 
-fn secret_of(path: &Path) -> Result<String, String> {
+pub(super) fn secret_of(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
     let read = file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
@@ -156,6 +174,15 @@ pub(super) fn refuse_tls(section: &Section<'_>, tls: &TlsFiles, because: &str) {
 pub(super) fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
     (scheme.len() <= 16 && scheme.chars().all(|c| c.is_ascii_alphabetic())).then_some(scheme)
+}
+
+/// What to do about an address that can't be read, or is read in a way that nobody means.
+pub(super) const ENCODED: &str = "in a user name or password, `#`, `/`, `?` and `@` are written %23, %2F, %3F and %40; or the \
+                                  password stands beside, as it is: password = …";
+
+/// A part that no address of ours has: a `#` in a password begins it, and what is behind is lost.
+pub(super) fn has_fragment(url: &Url) -> bool {
+    url.fragment().is_some()
 }
 
 /// What an address without such a part is, in words that give nothing of it away.

@@ -47,33 +47,41 @@ struct Said {
 impl Said {
     /// A mistake in plain words, and whether it is contained in one value, so that everything around it was understood.
     fn of(message: &str, text: &str, span: &Range<usize>) -> (Said, bool) {
-        let plain = |message: &str, help: Option<&str>| Said { message: message.into(), help: help.map(str::to_owned) };
-        let header = text[line_of(text, span.start)].trim_start().starts_with('[');
-        let empty = text[line_of(text, span.start)].trim_end().ends_with('=');
+        let said = |message: &str, help: Option<&str>| Said { message: message.into(), help: help.map(str::to_owned) };
+        let line = &text[line_of(text, span.start)];
         match message {
-            "string values must be quoted, expected literal string" if empty => {
-                (plain("nothing stands behind the `=`", None), true)
+            // A word without quotes; by its first letter the parser takes it for something else.
+            "string values must be quoted, expected literal string"
+            | "invalid boolean, expected `true`"
+            | "invalid boolean, expected `false`"
+            | "invalid float, expected `nan`"
+            | "invalid float, expected `inf`" => {
+                let ends = |c: char| c.is_whitespace() || ",]}#".contains(c);
+                let word = text[span.start..].split(ends).next().unwrap_or_default();
+                let told = match word.to_ascii_lowercase().as_str() {
+                    "" if line.trim_end().ends_with('=') => said("nothing stands behind the `=`", None),
+                    "true" | "false" => said("expected true or false, in small letters", None),
+                    "null" | "nil" | "none" => said("there is no such value: leave the key out", None),
+                    _ if word.starts_with(|first: char| first.is_ascii_digit()) => {
+                        let units = "durations and sizes, too, as in \"10m\" or \"8MiB\"";
+                        said("a text stands in quotes", Some(units))
+                    }
+                    _ => said("a text stands in quotes", None),
+                };
+                (told, true)
             }
-            "string values must be quoted, expected literal string" => {
-                let unit = text[span.start..].starts_with(|first: char| first.is_ascii_digit());
-                let help = unit.then_some("durations and sizes, too, as in \"10m\" or \"8MiB\"");
-                (plain("a text stands in quotes", help), true)
-            }
-            "missing opening quote, expected `\"`" => (plain("the opening quote is missing", None), true),
+            "missing opening quote, expected `\"`" => (said("the opening quote is missing", None), true),
             "invalid basic string, expected `\"`" | "invalid literal string, expected `'`" => {
-                (plain("the closing quote is missing", None), true)
-            }
-            "invalid boolean, expected `true`" | "invalid boolean, expected `false`" => {
-                (plain("expected true or false, in small letters", None), true)
+                (said("the closing quote is missing", None), true)
             }
             multi if multi.starts_with("invalid multi-line ") => {
-                (plain("a text over several lines has no end: three quotes are missing", None), false)
+                (said("a text over several lines has no end: three quotes are missing", None), false)
             }
-            TWICE if header => {
-                (plain("this section stands twice", Some("give it another name, or put the two together")), true)
+            TWICE if line.trim_start().starts_with('[') => {
+                (said("this section stands twice", Some("give it another name, or put the two together")), true)
             }
-            TWICE => (plain("this key stands twice", Some("keep one of them")), true),
-            other => (plain(other, None), false),
+            TWICE => (said("this key stands twice", Some("keep one of them")), true),
+            other => (said(other, None), false),
         }
     }
 }

@@ -79,7 +79,7 @@ fn envelope(body: &str) -> Envelope {
 }
 
 fn map(plan: &Plan, envelope: Envelope) -> Result<Unit, Failure> {
-    plan.map(Delivery { tag: 1, arrived: Instant::now(), envelope }).map_err(|refused| refused.1)
+    plan.map(Delivery { tag: 1, arrived: Instant::now(), envelope: Box::new(envelope) }).map_err(|refused| refused.1)
 }
 
 fn texts(unit: &Unit) -> Vec<String> {
@@ -122,7 +122,7 @@ fn required_is_about_absence_and_names_the_column() {
 fn the_id_comes_from_the_first_place_that_has_one() {
     let plan = Plan::compile(&pipeline(None), &table(), None).unwrap();
     let mut message = envelope(r#"{"id":"body"}"#);
-    let id = |message: &Envelope| map(&plan, message.clone()).unwrap().ledger.unwrap().id.as_str().to_owned();
+    let id = |message: &Envelope| plan.entry(message).unwrap().unwrap().id.as_str().to_owned();
     assert_eq!(id(&message), "body");
     message.headers.set_text("message-id", "header");
     assert_eq!(id(&message), "header");
@@ -141,7 +141,7 @@ fn composite_ids_need_all_parts_and_keep_them_apart() {
     let pointer = |name: &str| Place::Pointer(vec![name.into()]);
     pipeline.message_id = vec![IdPlace::All(vec![pointer("id"), pointer("note")])];
     let plan = Plan::compile(&pipeline, &table(), None).unwrap();
-    let id = |body: &str| map(&plan, envelope(body)).map(|unit| unit.ledger.unwrap().id);
+    let id = |body: &str| plan.entry(&envelope(body)).map(|entry| entry.unwrap().id);
     assert_ne!(id(r#"{"id":"a,b","note":"c"}"#).unwrap(), id(r#"{"id":"a","note":"b,c"}"#).unwrap());
     assert_eq!(id(r#"{"id":"a"}"#).unwrap_err().code, "no_message_id");
 }

@@ -17,7 +17,7 @@ use crate::status::Reason;
 pub(crate) struct Rejection {
     pub tag: u64,
     pub attempts: u32,
-    pub envelope: Envelope,
+    pub envelope: Box<Envelope>,
     pub failure: Failure,
 }
 

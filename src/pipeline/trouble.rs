@@ -182,6 +182,7 @@ impl<S: Source> Consumer<S> {
     }
 
     fn written(&mut self, written: Written, how: How, took: std::time::Duration) {
+        self.trace(&written, how, took);
         let Written { settled, waiting, left, failure } = written;
         let status = &self.context.status;
         let rows: usize = settled

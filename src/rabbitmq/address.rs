@@ -126,6 +126,7 @@ mod tests {
             tls: config::TlsFiles { ca_file: None, cert_file: cert_file.map(PathBuf::from), key_file: None },
             connection_name: None,
             management_url: None,
+            credentials: config::Credentials::default(),
         }
     }
 

@@ -48,17 +48,12 @@ impl Rabbitmq {
     /// # Errors
     /// Class `config` where a URL can't be read or there is none.
     pub fn new(config: &config::Broker) -> Result<Self, Failure> {
-        let addresses =
-            config.urls.iter().map(|url| address::parse(config, url).map(Address)).collect::<Result<Vec<_>, _>>()?;
-        if addresses.is_empty() {
-            let message = format!("broker \"{}\" has no URL", config.name);
-            return Err(Failure::new(ErrorClass::Config, "url", message));
-        }
-        Ok(Rabbitmq { config: Arc::new(config.clone()), addresses: Arc::new(addresses) })
+        Ok(Rabbitmq { config: Arc::new(config.clone()), addresses: Arc::new(addresses(config)?) })
     }
 
     /// Connects to any of the broker's addresses: URLs in random order, so that a cluster's nodes
-    /// share the load, names resolved again each time, `connect_timeout` for each address.
+    /// share the load, names resolved and logins read from their files again each time,
+    /// `connect_timeout` for each address.
     ///
     /// `name` tells operators what the connection is for (a pipeline's name, say); it stands in
     /// the connection's name unless the config sets that.
@@ -70,7 +65,8 @@ impl Rabbitmq {
     /// address.
     pub async fn connect(&self, name: &str) -> Result<Connection, Failure> {
         let mut failures = Vec::new();
-        for address in shuffled(&self.addresses) {
+        let fresh = self.config.fresh();
+        for address in shuffled(&addresses(&fresh.config)?) {
             match self.connect_to(&address, name).await {
                 Ok(connection) => return Ok(connection),
                 Err(failure) => failures.push(failure),
@@ -79,7 +75,7 @@ impl Rabbitmq {
         let all = failures.iter().map(|failure| failure.message.as_ref()).collect::<Vec<_>>().join("; ");
         // Rust's `max_by_key` takes the last of equals; which of them doesn't matter.
         let code = failures.into_iter().max_by_key(telling).map_or("connect".into(), |failure| failure.code);
-        Err(Failure::new(ErrorClass::SourceLost, code, all))
+        Err(fresh.explain(Failure::new(ErrorClass::SourceLost, code, all)))
     }
 
     /// What it was made of.
@@ -151,6 +147,16 @@ impl Rabbitmq {
             .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into())
             .with_connection_name(connection_name.into())
     }
+}
+
+fn addresses(config: &config::Broker) -> Result<Vec<Address>, Failure> {
+    let addresses =
+        config.urls.iter().map(|url| address::parse(config, url).map(Address)).collect::<Result<Vec<_>, _>>()?;
+    if addresses.is_empty() {
+        let message = format!("broker \"{}\" has no URL", config.name);
+        return Err(Failure::new(ErrorClass::Config, "url", message));
+    }
+    Ok(addresses)
 }
 
 /// TCP, TLS and AMQP's handshake with one address.

@@ -10,7 +10,7 @@ use crate::message::{Delivery, Envelope, HeaderValue, Headers, Properties};
 
 /// What the library delivers, body and all moved over.
 pub(super) fn delivery(from: lapin::message::Delivery) -> Delivery {
-    Delivery { tag: from.delivery_tag, arrived: Instant::now(), envelope: envelope(from) }
+    Delivery { tag: from.delivery_tag, arrived: Instant::now(), envelope: Box::new(envelope(from)) }
 }
 
 /// The envelope of a delivery.

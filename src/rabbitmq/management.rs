@@ -45,10 +45,11 @@ impl fmt::Debug for Management {
 }
 
 impl Management {
-    /// `None` where the config names none.
+    /// With the login as its files have it now. `None` where the config names none.
     pub fn of(broker: &config::Broker) -> Option<Self> {
+        let broker = broker.fresh().config;
         let url = url::Url::parse(broker.management_url.as_ref()?.reveal()).ok()?;
-        Some(Management { url, tls: broker.tls.clone(), timeout: broker.connect_timeout })
+        Some(Management { url, tls: broker.tls, timeout: broker.connect_timeout })
     }
 
     /// `host:port`, for people.

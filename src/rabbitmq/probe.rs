@@ -7,7 +7,11 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::options::{BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::ExchangeKind;
+use lapin::options::{
+    BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicQosOptions, ExchangeDeclareOptions,
+    QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::connection::Connection;
@@ -70,6 +74,37 @@ impl Connection {
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         let asked = channel.queue_declare(short(queue, "the queue's name")?, options, arguments);
         Ok(rights(answer(CLASS, &format!("declaring queue \"{queue}\""), asked).await.map(drop)))
+    }
+
+    /// Whether there is an exchange of this name.
+    ///
+    /// # Errors
+    /// Class `source_lost`: 403 where even looking takes a right.
+    pub async fn exchange_exists(&self, exchange: &str) -> Result<bool, Failure> {
+        let channel = self.channel(CLASS).await?;
+        let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        let name = short(exchange, "the exchange's name")?;
+        // Its kind isn't looked at.
+        let asked = channel.exchange_declare(name, ExchangeKind::Direct, options, FieldTable::default());
+        match answer(CLASS, &format!("looking at exchange \"{exchange}\""), asked).await {
+            Ok(()) => Ok(true),
+            Err(failure) if failure.code == "404" => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether we may bind a queue to an exchange: to take off a binding that nobody has made takes the same rights.
+    pub async fn may_bind(&self, queue: &str, exchange: &str) -> Result<Rights, Failure> {
+        let channel = self.channel(CLASS).await?;
+        let nowhere = format!("rabbit-sink.nowhere.{:x}", std::process::id());
+        let (queue_name, exchange_name) = (short(queue, "the queue's name")?, short(exchange, "the exchange's name")?);
+        let asked = channel.queue_unbind(queue_name, exchange_name, nowhere.as_str().into(), FieldTable::default());
+        let answered = answer(CLASS, &format!("binding queue \"{queue}\" to exchange \"{exchange}\""), asked).await;
+        Ok(match answered {
+            // Rights are judged first: what isn't there yet takes none of them away.
+            Err(failure) if failure.code == "404" => Rights::Granted,
+            answered => rights(answered),
+        })
     }
 
     /// Whether we may publish through the default exchange: a message for a queue that doesn't

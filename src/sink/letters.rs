@@ -84,6 +84,9 @@ pub trait LetterTable: Send {
     /// The table is there.
     fn exists(&mut self) -> BoxFuture<'_, Result<bool, Failure>>;
 
+    /// The CREATE TABLE that makes it.
+    fn ddl(&self) -> String;
+
     /// Keeps other changing commands out until the session ends, however that happens. `Some`: who
     /// has it.
     fn lock<'a>(&'a mut self, holder: &'a str) -> BoxFuture<'a, Result<Option<String>, Failure>>;

@@ -3,6 +3,7 @@
 //! A batch is one INSERT … SELECT FROM UNNEST per shape of rows: the text depends on the columns
 //! alone, however many rows there are, and each column is bound as one array.
 
+mod all_new;
 mod bind;
 mod classify;
 mod connect;
@@ -54,8 +55,8 @@ impl Database for Postgres {
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {
         Box::pin(async {
             let conn = connect::connect(&self.config).await?;
-            Ok(Box::new(PostgresSession { link: Link::new(conn), guarded: connect::guarded(&self.config)? })
-                as Box<dyn Session>)
+            let guarded = connect::guarded(&self.config)?;
+            Ok(Box::new(PostgresSession { link: Link::new(conn), guarded, careful: true }) as Box<dyn Session>)
         })
     }
 
@@ -84,6 +85,9 @@ struct PostgresSession {
     link: Link,
     /// How it was asked to be connected.
     guarded: Guarded,
+    /// The last batch wasn't all new. True at first: what only the careful way notices (a trigger
+    /// that changes the key) is noticed with a session's first batch.
+    careful: bool,
 }
 
 impl Session for PostgresSession {
@@ -120,7 +124,7 @@ impl Session for PostgresSession {
         isolating: bool,
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Failure>> {
         Box::pin(async move {
-            let result = write::write(self.link.enter()?, plan, units, isolating).await;
+            let result = write::write(self.link.enter()?, plan, units, isolating, &mut self.careful).await;
             self.link.leave(result)
         })
     }

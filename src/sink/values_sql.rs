@@ -5,13 +5,14 @@ use std::fmt::Write;
 
 use crate::plan::Target;
 
-/// The rows of the next statement: a power of two, so that batches of all sizes together need few
-/// different texts, each of which the server prepares once. At most `remaining` and `most`; one
-/// row always goes.
+/// The rows of the next statement: `most`, or else a power of two, so that batches of all sizes
+/// together need few different texts, each of which the server prepares once. At most `remaining`;
+/// one row always goes.
 pub(super) fn statement_rows(remaining: usize, most: usize) -> usize {
-    match remaining.min(most.max(1)) {
+    match remaining {
         0 => 0,
-        rows => 1 << rows.ilog2(),
+        _ if remaining >= most => most.max(1),
+        _ => 1 << remaining.ilog2(),
     }
 }
 

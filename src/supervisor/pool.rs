@@ -15,6 +15,7 @@ use crate::shutdown::Shutdown;
 use crate::sink::Opening;
 use crate::status::WorkerStatus;
 use crate::telemetry::Throttle;
+use crate::telemetry::traces::Traces;
 
 /// One pipeline, ready to be started.
 pub(super) struct Pool {
@@ -39,6 +40,7 @@ impl Pool {
         name: &str,
         options: &RunOptions,
         status: &WorkerStatus,
+        traces: Option<&Arc<Traces>>,
     ) -> Result<Self, Failure> {
         let missing =
             |what: &str| Failure::new(ErrorClass::Config, "reference", format!("pipeline {name}: no such {what}"));
@@ -50,6 +52,7 @@ impl Pool {
             storm: Storm::new(&pipeline.storm),
             status: status.pipeline(name).ok_or_else(|| missing("status"))?,
             throttle: Throttle::default(),
+            traces: traces.cloned(),
             emptiness: options.until_empty.then(|| Emptiness::new(usize::from(pipeline.consumers))),
             database_config,
             config: pipeline,

@@ -1,4 +1,4 @@
-//! The worker's counters for Prometheus. All metric names stand here and in [`families`].
+//! The worker's counters for Prometheus. All metric names stand here and in `families`.
 
 use std::fmt;
 use std::sync::Arc;

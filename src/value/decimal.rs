@@ -23,6 +23,47 @@ impl PartialEq for Decimal {
 /// More digits than this in an exponent make no number that any column holds.
 const MAX_EXPONENT: i64 = 1_000_000;
 
+/// What a decimal that is written without frills says at a glance: no exponent, no plus, no zero
+/// too many in front, not `-0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plain {
+    /// Digits before the point; none where a single 0 stands there.
+    pub integer: usize,
+    /// Digits after the point up to the last that isn't 0.
+    pub fraction: usize,
+    /// Digits from the first to the last that isn't 0; 0: the number is zero.
+    pub significant: usize,
+}
+
+impl Plain {
+    /// `None`: it takes [`Decimal::parse`] to know.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        let unsigned = text.strip_prefix('-').unwrap_or(text).as_bytes();
+        let integer = unsigned.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (whole, rest) = unsigned.split_at(integer);
+        let fraction = match rest {
+            [] => rest,
+            [b'.', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => digits,
+            _ => return None,
+        };
+        let zero_before = match whole {
+            [b'0'] => true,
+            [] | [b'0', ..] => return None,
+            _ => false,
+        };
+        let kept = fraction.iter().rposition(|&digit| digit != b'0').map_or(0, |last| last + 1);
+        let significant = match (zero_before, kept) {
+            (false, 0) => integer - whole.iter().rev().take_while(|&&digit| digit == b'0').count(),
+            (false, kept) => integer + kept,
+            (true, kept) => kept - fraction[..kept].iter().take_while(|&&digit| digit == b'0').count(),
+        };
+        if significant == 0 && unsigned.len() < text.len() {
+            return None;
+        }
+        Some(Plain { integer: if zero_before { 0 } else { integer }, fraction: kept, significant })
+    }
+}
+
 impl Decimal {
     /// Reads JSON's notation of numbers (RFC 8259, section 6); a leading `+` and leading zeros are
     /// taken, too, since texts have them.
@@ -153,6 +194,49 @@ impl fmt::Display for Decimal {
             point => {
                 let (whole, fraction) = digits.split_at(point as usize);
                 write!(f, "{whole}.{fraction}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_has_frills_is_not_plain() {
+        for text in
+            ["", "-", "+1", "01", "00", "1e5", "1.", ".5", "-0", "-0.0", "1.2.3", "0x1", " 1", "1 ", "inf", "--1"]
+        {
+            assert_eq!(Plain::of(text), None, "{text}");
+        }
+        let plain = |text| Plain::of(text).map(|plain| (plain.integer, plain.fraction, plain.significant));
+        for (text, expected) in [
+            ("0", (0, 0, 0)),
+            ("0.00", (0, 0, 0)),
+            ("-12.50", (2, 1, 3)),
+            ("1000", (4, 0, 1)),
+            ("0.0012", (0, 4, 2)),
+            ("100.001", (3, 3, 6)),
+        ] {
+            assert_eq!(plain(text), Some(expected), "{text}");
+        }
+    }
+
+    proptest! {
+        /// The glance and the whole way agree.
+        #[test]
+        fn a_glance_sees_what_is_there(text in "-?[0-9]{1,18}(\\.[0-9]{1,18})?") {
+            let decimal = Decimal::parse(&text).unwrap();
+            if let Some(plain) = Plain::of(&text) {
+                prop_assert_eq!(plain.integer, decimal.integer_digits());
+                prop_assert_eq!(plain.fraction, decimal.fraction_digits());
+                prop_assert_eq!(plain.significant, decimal.digits.len());
+                prop_assert!(decimal.is_plain(&text));
+            } else {
+                prop_assert!(!decimal.is_plain(&text));
             }
         }
     }

@@ -231,3 +231,19 @@ fn a_value_in_the_body_is_not_copied() {
     let kind = Kind::Text { max_chars: Some(10), max_bytes: None };
     assert_eq!(to_cell(&value, &kind, &Rules::default(), body), Ok(Cell::Text(Slice::Body { start: 6, end: 10 })));
 }
+
+proptest::proptest! {
+    /// What is certain at a glance is what a close look finds.
+    #[test]
+    fn few_digits_come_back_from_a_float(text in "-?(0|[1-9][0-9]{0,15})(\\.[0-9]{1,17})?") {
+        let number = Decimal::parse(&text).unwrap();
+        if let Some(double) = certainly_exact(&text, 64) {
+            let shown = shortest::double(double).and_then(|text| Decimal::parse(&text).ok());
+            proptest::prop_assert_eq!(shown, Some(number.clone()));
+        }
+        if let Some(single) = certainly_exact(&text, 32) {
+            let shown = shortest::single(single as f32).and_then(|text| Decimal::parse(&text).ok());
+            proptest::prop_assert_eq!(shown, Some(number));
+        }
+    }
+}

@@ -159,7 +159,7 @@ fn unit(tag: u64, text: &str) -> Unit {
     let (id, body) = text.split_once('/').unwrap_or((text, text));
     let envelope = Envelope { body: body.to_owned().into(), ..Envelope::default() };
     let ledger = Some(LedgerEntry { id: MessageId::new(id), body_hash: crate::digest::body_hash(body.as_bytes()) });
-    let delivery = Delivery { tag, arrived: Instant::now(), envelope };
+    let delivery = Delivery { tag, arrived: Instant::now(), envelope: Box::new(envelope) };
     Unit { delivery, ledger, changes: Vec::new(), attempts: 0, letter: None }
 }
 

@@ -19,15 +19,11 @@ async fn table() -> TestDatabase {
 #[tokio::test]
 async fn slow_a_missing_right_is_named_and_the_command_helps() {
     let (database, broker) = (table().await, Broker::shared().await);
-    let (user, queue) = (unique_name("u"), unique_name("check"));
+    let ((user, amqp), queue) = (login(), unique_name("check"));
     broker.declare(&queue, Kind::Quorum).await;
     broker.publish(&queue, [Message::json("a", "{\"id\":\"a\",\"price\":1}")]).await;
     let ctl = |arguments: &[&str]| rabbitmqctl(&shared_rabbitmqctl(), arguments);
-    ctl(&["add_user", &user, "s3cret"]);
-    let mut amqp = url::Url::parse(&shared_amqp_url()).unwrap();
-    amqp.set_username(&user).unwrap();
-    amqp.set_password(Some("s3cret")).unwrap();
-    let config = config(amqp.as_str(), &database.url, &queue, "");
+    let config = config(&amqp, &database.url, &queue, "");
     // No right on the virtual host at all.
     let exit = check(&config).await.expect(4);
     assert!(exit.stdout.contains("rabbitmqctl add_vhost '/'; rabbitmqctl set_permissions -p '/'"), "{}", exit.stdout);
@@ -56,6 +52,59 @@ async fn slow_a_missing_right_is_named_and_the_command_helps() {
     ctl(&["delete_user", &user]);
     broker.delete(&queue).await;
     broker.delete(&format!("{queue}.dead")).await;
+}
+
+/// A login of its own on the shared broker, with no right yet.
+fn login() -> (String, String) {
+    let user = unique_name("u");
+    rabbitmqctl(&shared_rabbitmqctl(), &["add_user", &user, "s3cret"]);
+    let mut amqp = url::Url::parse(&shared_amqp_url()).unwrap();
+    amqp.set_username(&user).unwrap();
+    amqp.set_password(Some("s3cret")).unwrap();
+    (user, amqp.into())
+}
+
+/// The exchanges that the worker binds its queue to: there, and with the right to.
+#[tokio::test]
+async fn slow_what_a_queue_is_to_be_bound_to_is_looked_at() {
+    let (database, broker, (user, amqp)) = (table().await, Broker::shared().await, login());
+    let (queue, exchange) = (unique_name("check"), unique_name("shop+"));
+    let ctl = |arguments: &[&str]| rabbitmqctl(&shared_rabbitmqctl(), arguments);
+    let own = format!("^(amq.default|{queue}|{queue}.dead)$");
+    ctl(&["set_permissions", "-p", "/", &user, &own, &own, ".*"]);
+    let declare = format!("declare = {{ bind = [{{ exchange = \"{exchange}\" }}] }}");
+    let config = config(&amqp, &database.url, &queue, &declare);
+    check(&config).await.expect(4);
+    let missing = about(&lines(&config).await, "exchange").join("\n");
+    assert!(missing.starts_with(&format!("wrong: {exchange} is missing in vhost /")), "{missing}");
+    let options = lapin::options::ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let fanout = lapin::ExchangeKind::Fanout;
+    let made = broker.channel.exchange_declare(exchange.as_str().into(), fanout, options, FieldTable::default());
+    made.await.unwrap();
+    // All but reading the exchange.
+    ctl(&["set_permissions", "-p", "/", &user, &own, &own, &own]);
+    check(&config).await.expect(4);
+    let found = lines(&config).await;
+    let said = about(&found, "permissions").join("\n");
+    assert!(said.contains(&format!("may not bind queue {queue} to exchange {exchange}")), "{said}");
+    let words: Vec<String> =
+        mend(&found, "permissions").split(' ').map(|word| word.trim_matches('\'').into()).collect();
+    ctl(&words[1..].iter().map(String::as_str).collect::<Vec<_>>());
+    check(&config).await.expect(0);
+    Worker::until_empty(&config).await.expect(0);
+    let key = lapin::options::BasicPublishOptions::default();
+    let sent = broker.channel.basic_publish(exchange.as_str().into(), "".into(), key, b"{}", Default::default());
+    sent.await.unwrap();
+    crate::support::wait::eventually(crate::support::wait::PATIENCE, "it is bound", async || {
+        broker.depth(&queue).await.ready == 1
+    })
+    .await;
+    ctl(&["delete_user", &user]);
+    for queue in [queue.clone(), format!("{queue}.dead")] {
+        broker.delete(&queue).await;
+    }
+    let gone = lapin::options::ExchangeDeleteOptions::default();
+    broker.channel.exchange_delete(exchange.as_str().into(), gone).await.unwrap();
 }
 
 /// A node with the management API, and a config for one of its queues.
@@ -118,6 +167,7 @@ async fn slow_the_management_api_tells_what_amqp_does_not() {
         ("limited", vec![("x-delivery-limit", AMQPValue::LongInt(3))]),
         ("endless", vec![("x-delivery-limit", AMQPValue::LongInt(-1))]),
         ("to-nowhere", vec![to("nowhere")]),
+        ("limited.dead", vec![("x-max-length", AMQPValue::LongInt(5))]),
         ("to-dlx", vec![to("dlx")]),
         ("by-default", vec![to(""), ("x-dead-letter-routing-key", AMQPValue::LongString("buried".into()))]),
     ] {
@@ -200,6 +250,13 @@ async fn limits_and_guarantees(managed: &Managed) {
     const LOST: &str = "and no dead-letter exchange: a message that comes back more often is lost";
     check(&managed.config("limited", "")).await.expect(0);
     assert_eq!(managed.about("limited", "delivery limit").await, format!("warning: 3, {LOST}"));
+    // What the queue of dead letters drops is gone for good.
+    let letters = managed.about("limited", "dead letters").await;
+    assert!(
+        letters.contains("warning: limited.dead: messages are dropped beyond max-length 5, drop-head"),
+        "{letters}"
+    );
+    // With ledgers of their own.
     let (one, other) = (table().await, table().await);
     let exit = Worker::until_empty(&managed.elsewhere(managed.config("limited", ""), &one)).await.expect(0);
     let stated = exit.stderr.lines().find(|line| line.contains("guarantee: ")).unwrap();

@@ -273,3 +273,50 @@ async fn what_weakens_durability_comes_with_its_remedy() {
     assert!(!off(&lines(&config).await));
     broker.delete(&queue).await;
 }
+
+/// A table of dead letters that this login may not make, or not use.
+#[tokio::test]
+async fn the_table_of_dead_letters_comes_with_its_ddl_and_grants() {
+    for server in [Server::Postgres, Server::Mysql] {
+        let (database, user, broker, queue) = with_login(server).await;
+        database.execute(&format!("GRANT SELECT, INSERT ON orders TO {user}")).await;
+        let more = "deduplicate = \"none\"\n[pipelines.orders.dead_letter]\nto = \"table\"";
+        let config = config(&shared_amqp_url(), &as_login(&database.url, &user), &queue, more);
+        check(&config).await.expect(4);
+        let found = lines(&config).await;
+        let missing = "wrong: table orders_dead_letters is missing, and this login may not create tables";
+        assert_eq!(about(&found, "dead letters"), [missing], "{server:?} {found:#?}");
+        assert_eq!(Worker::until_empty(&config).await.expect(4).summary().state, "paused", "{server:?}");
+        database.execute(&mend(&found, "dead letters")).await;
+        check(&config).await.expect(0);
+        database.execute(&format!("REVOKE INSERT ON orders_dead_letters FROM {user}")).await;
+        check(&config).await.expect(4);
+        database.execute(&mend(&lines(&config).await, "dead letters")).await;
+        check(&config).await.expect(0);
+        broker.publish(&queue, [Message::json("a", "not JSON")]).await;
+        assert_eq!(Worker::until_empty(&config).await.expect(0).summary().dead_lettered, 1, "{server:?}");
+        broker.delete(&queue).await;
+    }
+}
+
+/// A key that does nothing makes believe that it does.
+#[tokio::test]
+async fn times_and_zones_of_what_is_no_time_are_told() {
+    for server in Server::ALL {
+        let database = TestDatabase::fresh(server).await;
+        database.execute("CREATE TABLE orders (id varchar(100), n bigint, on_day date)").await;
+        let broker = Broker::shared().await;
+        let queue = unique_name("check");
+        broker.declare(&queue, Kind::Classic).await;
+        let columns = "[pipelines.orders.columns]\nid = { from = \"/id\", zone = \"UTC\" }\n\
+                       n = { from = \"/n\", time = \"epoch_ms\" }\non_day = { from = \"/d\", time = \"epoch_s\" }";
+        let config = config(&shared_amqp_url(), &database.url, &queue, columns);
+        check(&config).await.expect(0);
+        let said = about(&lines(&config).await, "columns").join("\n");
+        for (column, key) in [("n (bigint", "time does nothing"), ("id (", "zone does nothing")] {
+            assert!(said.contains(&format!("warning: column {column}")) && said.contains(key), "{server:?} {said}");
+        }
+        assert!(!said.contains("column on_day"), "{server:?} {said}");
+        broker.delete(&queue).await;
+    }
+}

@@ -88,6 +88,7 @@ async fn a_good_setup_passes_and_nothing_is_changed() {
             "exactly-once effect: message IDs stand in rabbit_sink_ledger",
             "? assumed: the queue is durable",
             "→ stronger: set management_url",
+            if server == Server::Sqlite { "✓ " } else { "✓ clock: the database's is ours, give or take 0 s" },
         ] {
             assert!(exit.stdout.contains(said), "{server:?}: {said:?} is missing:\n{}", exit.stdout);
         }
@@ -130,6 +131,8 @@ async fn all_findings_of_all_pipelines_come_in_one_run() {
         about(&those, check).join("\n")
     };
     assert!(of("orders", "columns").starts_with("wrong: column nowhere is not in table orders"), "{lines:#?}");
+    // What is wrong with other columns is told in the same run.
+    assert!(of("orders", "columns").contains("\nwrong: column price is NOT NULL, has no default"), "{lines:#?}");
     assert!(of("typo", "columns").contains("did you mean \"price\"?"), "{lines:#?}");
     assert!(of("second", "table").starts_with("wrong: table missing is not there"), "{lines:#?}");
     assert!(of("second", "queue").starts_with(&format!("wrong: {queue}.missing is missing")), "{lines:#?}");

@@ -55,6 +55,7 @@ fn home(keys: &Keys) -> Home {
     match keys.path {
         "worker" => home("[worker]", &[], pipeline),
         "admin" => home("[admin]", &[], pipeline),
+        "traces" => home("[traces]", &["endpoint = \"http://h:4318\""], pipeline),
         "rabbitmq" => home("[rabbitmq]", &["url = \"amqps://h\""], pipeline),
         "database" => home("[database]", &["url = \"postgres://h/d\""], pipeline),
         "pipelines.NAME" => home(
@@ -96,8 +97,12 @@ fn with(keys: &Keys, line: &str) -> String {
     format!("{}{}\n{}\n{partner}\n{line}\n", home.more, home.header, needs.join("\n"))
 }
 
-const VARIABLES: [(&str, &str); 3] =
-    [("RABBITMQ_PASSWORD", "p"), ("DATABASE_PASSWORD", "p"), ("RABBIT_SINK_TOKEN", "0123456789abcdef")];
+const VARIABLES: [(&str, &str); 4] = [
+    ("RABBITMQ_PASSWORD", "p"),
+    ("DATABASE_PASSWORD", "p"),
+    ("RABBIT_SINK_TOKEN", "0123456789abcdef"),
+    ("OTLP_TOKEN", "p"),
+];
 
 /// With files where the config names some, and variables.
 fn load(text: &str) -> Result<Config, ConfigErrors> {

@@ -156,3 +156,42 @@ fn mistakes_show_none() {
     assert!(!said.contains("hunter2"), "{said}");
     good_env(&with(""), &[("SECRET", "hunter2")]);
 }
+
+/// A password that is rotated while the worker runs.
+#[test]
+fn logins_in_files_are_read_again_and_what_cannot_be_read_stays() {
+    let (password, url, management) = (file("one\n"), file("postgres://u@h/d"), file("http://m:15672"));
+    let text = with(&format!(
+        "[rabbitmq]\nurl = \"amqp://u@h\"\npassword_file = \"{0}\"\nmanagement_url_file = \"{2}\"\n\
+         [database]\nurl_file = \"{1}\"\npassword_file = \"{0}\"\n[databases.fixed]\nurl = \"mysql://u:p@h/d\"",
+        password.path().display(),
+        url.path().display(),
+        management.path().display()
+    ));
+    let config = good(&text);
+    let (broker, database) = (&config.brokers["default"], &config.databases["default"]);
+    let login = |broker: &rabbit_sink::config::Broker| {
+        let management = broker.management_url.as_ref().unwrap().reveal().to_owned();
+        (broker.urls[0].reveal().to_owned(), management)
+    };
+    let one = ("amqp://u:one@h/%2f".to_owned(), "http://u:one@m:15672/".to_owned());
+    assert_eq!((login(broker), database.url.reveal()), (one.clone(), "postgres://u:one@h/d"));
+    let told = |unread: &Option<String>, words: &str| {
+        let unread = unread.as_deref().unwrap();
+        assert!(unread.contains(words) && !unread.contains("two"), "{unread}");
+    };
+    std::fs::write(password.path(), "t/wo").unwrap();
+    assert_eq!(login(&broker.fresh().config), ("amqp://u:t%2Fwo@h/%2f".into(), "http://u:t%2Fwo@m:15672/".into()));
+    assert_eq!(database.fresh().config.url.reveal(), "postgres://u:t%2Fwo@h/d");
+    assert_eq!(config.databases["fixed"].fresh().config, config.databases["fixed"]);
+    for (content, words) in [("mysql://u@h/d", "another kind"), ("postgers://two", "url_file"), ("", "it is empty")] {
+        std::fs::write(url.path(), content).unwrap();
+        let fresh = database.fresh();
+        told(&fresh.unread, words);
+        assert_eq!(fresh.config.url.reveal(), "postgres://u:one@h/d", "as it was");
+    }
+    std::fs::remove_file(password.path()).unwrap();
+    let fresh = broker.fresh();
+    told(&fresh.unread, &password.path().display().to_string());
+    assert_eq!(login(&fresh.config), one);
+}

@@ -179,3 +179,23 @@ fn the_admin_listener() {
     assert_eq!(listen("off"), None);
     assert_eq!(listen("[::]:80"), Some("[::]:80".parse().unwrap()));
 }
+
+#[test]
+fn traces_are_asked_for_by_their_endpoint() {
+    assert!(good(&with("")).traces.is_none());
+    assert!(good(&with("[traces]\nshare = 0.5")).traces.is_none(), "without an endpoint there are none");
+    let config = good(&with(
+        "[traces]\nendpoint = \"https://otlp.example.com/otlp/\"\nheaders = [\"Api-Key: a:b\"]\n\
+         service_name = \"shop\"\nshare = 0.5\ntimeout = \"3s\"",
+    ));
+    let traces = config.traces.unwrap();
+    assert_eq!(traces.endpoint.reveal(), "https://otlp.example.com/otlp");
+    assert_eq!((traces.headers[0].0.as_str(), traces.headers[0].1.reveal()), ("api-key", "a:b"));
+    assert_eq!((traces.service_name.as_str(), traces.share, traces.timeout), ("shop", 0.5, Duration::from_secs(3)));
+    assert!(!format!("{traces:?}").contains("a:b"));
+    let traces = good(&with("[traces]\nendpoint = \"http://127.0.0.1:4318\"")).traces.unwrap();
+    assert_eq!(
+        (traces.service_name.as_str(), traces.share, traces.timeout),
+        ("rabbit-sink", 1.0, Duration::from_secs(10))
+    );
+}

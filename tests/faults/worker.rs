@@ -116,7 +116,7 @@ async fn kill_at_random(scene: &mut Scene) {
 
 async fn kill_after_commit(scene: &mut Scene) {
     for _ in 0..5 {
-        let trap = scene.database_proxy().on_request(b"COMMIT", Trap::HoldAnswer);
+        let trap = scene.database_proxy().on_commit(scene.run.server, Trap::HoldAnswer);
         trap.sprung().await;
         scene.kill_worker().await;
         scene.database_proxy().cut();

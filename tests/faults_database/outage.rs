@@ -65,11 +65,6 @@ async fn slow_killed_again_and_again_sqlite_has_each_row_once() {
     killed_again_and_again(Server::Sqlite).await;
 }
 
-/// The worker's COMMIT, and not its READ COMMITTED.
-fn commit(server: Server) -> &'static [u8] {
-    if server == Server::Mysql { b"\x03COMMIT" } else { b"; COMMIT" }
-}
-
 /// The worker's COMMIT meets a trap.
 async fn commit_meets(server: Server, keys: &str, trap: Trap) {
     let mut site = Site::new(server).await;
@@ -81,7 +76,7 @@ async fn commit_meets(server: Server, keys: &str, trap: Trap) {
     }
     site.keys = keys.into();
     let mut worker = site.running().await;
-    let set = proxy.on_request(commit(server), trap);
+    let set = proxy.on_commit(server, trap);
     let orders = Orders::good(0..30);
     site.publish(&orders).await;
     set.sprung().await;
@@ -223,7 +218,7 @@ async fn slow_a_commit_whose_answer_never_comes_writes_once() {
     let proxy = Proxy::start(port_of(&site.database.url)).await;
     site.url = proxy.url(&site.database.url);
     let mut worker = site.running().await;
-    let set = proxy.on_request(commit(Server::Postgres), Trap::HoldAnswer);
+    let set = proxy.on_commit(Server::Postgres, Trap::HoldAnswer);
     let orders = Orders::good(0..30);
     site.publish(&orders).await;
     set.sprung().await;

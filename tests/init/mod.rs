@@ -299,6 +299,8 @@ async fn objects_and_the_messages_order_are_kept() {
             assert!(init.stdout.contains(line), "{server:?} {line:?}: {}", init.stdout);
         }
         assert!(!init.stderr.contains("/shipTo/"), "{server:?} {}", init.stderr);
+        // The primary key's field is the ID: no two rows may have the same.
+        assert!(init.stdout.contains("message_id = [\"property:message_id\", \"/id\"]"), "{server:?} {}", init.stdout);
         let told = command(&init.stdout, &["explain", "t", path, "--write"], &database).await.expect(0);
         assert!(told.stdout.contains("{\"city\": \"Ulm\""), "{server:?} {}", told.stdout);
         let ddl = command("", &["init", "--table", "u", "--sample", path, "--ddl"], &database).await.expect(0).stdout;
@@ -332,4 +334,20 @@ async fn what_a_new_user_has_to_say_is_asked_for() {
     let refused = shared_amqp_url().replace("guest:guest", "guest:geheim");
     let exit = Worker::command("", ["init", "--from-queue", "t", "--rabbitmq", &refused]).wait().await.expect(4);
     assert!(exit.stderr.contains("the broker refuses the login") && !exit.stderr.contains("geheim"), "{}", exit.stderr);
+}
+
+/// Where no field is called an ID, one that fills a unique column is.
+#[tokio::test]
+async fn the_field_of_a_unique_column_is_the_id() {
+    let database = TestDatabase::fresh(Server::Sqlite).await;
+    database.execute("CREATE TABLE t (nr INTEGER PRIMARY KEY, ref TEXT UNIQUE, total NUMERIC)").await;
+    for (text, id) in [
+        ("{\"Ref\": \"R1\", \"total\": 1}\n{\"Ref\": \"R2\", \"total\": 1}", "[\"property:message_id\", \"/Ref\"]"),
+        ("{\"Ref\": \"R1\", \"total\": 1}\n{\"Ref\": \"R1\", \"total\": 2}", "\"sha256:body\"]"),
+    ] {
+        let file = sample(text);
+        let given = ["init", "--table", "t", "--sample", file.path().to_str().unwrap()];
+        let config = command("", &given, &database).await.expect(0).stdout;
+        assert!(config.contains("message_id = [") && config.contains(id), "{config}");
+    }
 }

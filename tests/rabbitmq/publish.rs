@@ -35,7 +35,7 @@ async fn one_from(connection: &Connection, queue: &str) -> Envelope {
     let delivery = delivered(&mut source).await;
     source.ack(delivery.tag, false).await.unwrap();
     source.ready().await.unwrap();
-    delivery.envelope
+    *delivery.envelope
 }
 
 #[tokio::test(flavor = "multi_thread")]

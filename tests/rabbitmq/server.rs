@@ -65,6 +65,7 @@ pub fn config_for(urls: &[String]) -> config::Broker {
         tls: config::TlsFiles::default(),
         connection_name: None,
         management_url: None,
+        credentials: Default::default(),
     }
 }
 

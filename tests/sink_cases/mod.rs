@@ -38,6 +38,7 @@ impl Fresh {
             tls: Default::default(),
             ledger_table: name("rabbit_sink_ledger"),
             ledger_keep: Duration::from_secs(86_400),
+            credentials: Default::default(),
         }
     }
 
@@ -129,7 +130,7 @@ pub fn bytes(bytes: &[u8]) -> Cell {
 pub fn unit(id: &str, body: &str, cells: Vec<Cell>) -> Unit {
     let envelope = Envelope { body: Bytes::copy_from_slice(body.as_bytes()), ..Default::default() };
     Unit {
-        delivery: Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope },
+        delivery: Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope: Box::new(envelope) },
         ledger: Some(LedgerEntry { id: MessageId::new(id), body_hash: body_hash(body.as_bytes()) }),
         changes: vec![Change { target: 0, operation: Operation::Insert, row: Row(cells) }],
         attempts: 0,

@@ -96,6 +96,7 @@ fn config(dialect: &dyn Dialect) -> config::Database {
         tls: TlsFiles::default(),
         ledger_table: table("rabbit_sink_ledger"),
         ledger_keep: Duration::from_secs(3600),
+        credentials: Default::default(),
     }
 }
 
@@ -191,7 +192,7 @@ pub fn unit_of(id: &str, body: &str, rows: Vec<(usize, Vec<Cell>)>) -> Unit {
         .into_iter()
         .map(|(target, cells)| Change { target, operation: Operation::Insert, row: Row(cells) })
         .collect();
-    let delivery = Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope };
+    let delivery = Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope: Box::new(envelope) };
     Unit { delivery, ledger: Some(entry), changes, attempts: 0, letter: None }
 }
 

@@ -207,6 +207,14 @@ impl Broker {
         }
     }
 
+    /// Publishes one without waiting for its confirm.
+    pub async fn send(&self, queue: &str, message: Message) {
+        let options = BasicPublishOptions::default();
+        let publishing =
+            self.channel.basic_publish("".into(), queue.into(), options, &message.body, message.properties);
+        publishing.await.expect("published");
+    }
+
     /// Counts with unacked ones, exact as of now; costs about a second of `rabbitmqctl` each time.
     pub async fn depth(&self, queue: &str) -> Depth {
         let ctl = self.ctl.clone();

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::database::Server;
 use super::wait::PATIENCE;
 
 /// What happens to the bytes of one direction.
@@ -65,6 +66,8 @@ pub enum Trap {
 #[derive(Debug)]
 pub struct SetTrap {
     pattern: Vec<u8>,
+    /// Statements of PostgreSQL's that commit by themselves count, too.
+    by_itself: bool,
     trap: Trap,
     sprung: watch::Sender<bool>,
 }
@@ -173,8 +176,20 @@ impl Proxy {
     /// "The answer" is whatever the server sends next: true of PostgreSQL and MySQL for a request
     /// that the worker only makes once it has everything it asked for before, such as COMMIT.
     pub fn on_request(&self, pattern: &[u8], trap: Trap) -> Arc<SetTrap> {
+        self.set(pattern, false, trap)
+    }
+
+    /// Sets a trap for the worker's next commit.
+    pub fn on_commit(&self, server: Server, trap: Trap) -> Arc<SetTrap> {
+        // Not the one in READ COMMITTED.
+        let pattern: &[u8] = if server == Server::Mysql { b"\x03COMMIT" } else { b"; COMMIT" };
+        self.set(pattern, server == Server::Postgres, trap)
+    }
+
+    fn set(&self, pattern: &[u8], by_itself: bool, trap: Trap) -> Arc<SetTrap> {
         assert!(!pattern.is_empty(), "a trap for every request");
-        let set = Arc::new(SetTrap { pattern: pattern.to_vec(), trap, sprung: watch::Sender::default() });
+        let sprung = watch::Sender::default();
+        let set = Arc::new(SetTrap { pattern: pattern.to_vec(), by_itself, trap, sprung });
         *self.shared.trap.lock().expect("no panic under this lock") = Some(Arc::clone(&set));
         set
     }
@@ -245,13 +260,15 @@ async fn upwards(
 ) -> Result<(), Cut> {
     let mut buffer = vec![0; 16 * 1024];
     let mut seen: Vec<u8> = Vec::new();
+    let mut batches = WholeBatches::default();
     loop {
         let Some(length) = next(from, &mut buffer, shared, |weather| weather.up).await else {
             drop(to.shutdown().await);
             return Ok(());
         };
         let bytes = &buffer[..length];
-        if let Some(trap) = spring(shared, &mut seen, bytes) {
+        let commits = batches.executed_in(bytes);
+        if let Some(trap) = spring(shared, &mut seen, bytes, commits) {
             // Said before the request leaves, so that no answer can be faster.
             caught.send_replace(Some(Arc::clone(&trap)));
             if trap.trap == Trap::LoseRequest {
@@ -314,11 +331,12 @@ async fn next(
 }
 
 /// Takes the trap if the bytes, together with those that came before, hold its pattern.
-fn spring(shared: &Shared, seen: &mut Vec<u8>, bytes: &[u8]) -> Option<Arc<SetTrap>> {
+fn spring(shared: &Shared, seen: &mut Vec<u8>, bytes: &[u8], commits: bool) -> Option<Arc<SetTrap>> {
     let mut trap = shared.trap.lock().expect("no panic under this lock");
     let length = trap.as_ref()?.pattern.len();
     seen.extend_from_slice(bytes);
-    let found = seen.windows(length).any(|window| trap.as_ref().is_some_and(|trap| trap.pattern == window));
+    let found = seen.windows(length).any(|window| trap.as_ref().is_some_and(|trap| trap.pattern == window))
+        || commits && trap.as_ref().is_some_and(|trap| trap.by_itself);
     if found {
         seen.clear();
         return trap.take();
@@ -326,4 +344,45 @@ fn spring(shared: &Shared, seen: &mut Vec<u8>, bytes: &[u8]) -> Option<Arc<SetTr
     // A pattern may begin in these bytes and end in the next.
     seen.drain(..seen.len().saturating_sub(length - 1));
     None
+}
+
+/// One connection's prepared statements that write a whole batch and are their own transaction
+/// (`src/sink/postgres/all_new.rs`). Their text travels once; after that they are called by name.
+#[derive(Default)]
+struct WholeBatches {
+    /// The end of what was seen before: what is looked for may begin in it.
+    tail: Vec<u8>,
+    /// What calls one of them: its name between zeros, and one format, binary, for all that is bound
+    /// (PostgreSQL, "Message Formats", Bind).
+    calls: Vec<Vec<u8>>,
+}
+
+impl WholeBatches {
+    const BEGINNINGS: [&[u8]; 2] = [b"\0WITH l AS (INSERT", b"\0WITH r AS (INSERT"];
+    const NAME: &[u8] = b"sqlx_s_";
+    /// Longer than a name and a beginning.
+    const TAIL: usize = 64;
+
+    /// Whether one of them is called in these bytes; learns of new ones.
+    fn executed_in(&mut self, bytes: &[u8]) -> bool {
+        let known = self.tail.len();
+        self.tail.extend_from_slice(bytes);
+        let called = self.calls.iter().any(|call| {
+            // Those that lie in the tail alone were reported before.
+            let from = known.saturating_sub(call.len() - 1);
+            self.tail[from..].windows(call.len()).any(|window| window == call.as_slice())
+        });
+        for beginning in Self::BEGINNINGS {
+            let starts = self.tail.windows(beginning.len()).enumerate().filter(|(_, window)| *window == beginning);
+            let names = starts.filter_map(|(end, _)| {
+                let before = &self.tail[end.saturating_sub(Self::TAIL)..end];
+                let start = before.windows(Self::NAME.len()).rposition(|window| window == Self::NAME)?;
+                Some([b"\0", &before[start..], b"\0\0\x01\0\x01"].concat())
+            });
+            let names: Vec<Vec<u8>> = names.filter(|call| !self.calls.contains(call)).collect();
+            self.calls.extend(names);
+        }
+        self.tail.drain(..self.tail.len().saturating_sub(Self::TAIL));
+        called
+    }
 }

@@ -20,7 +20,7 @@ use std::process::Command;
 pub use mysql::{Flavour, Mysql};
 pub use pgbouncer::Pgbouncer;
 pub use postgres::{Postgres, PostgresOptions};
-pub use rabbitmq::{Epmd, Rabbitmq, RabbitmqOptions, ctl as rabbitmqctl};
+pub use rabbitmq::{Epmd, Rabbitmq, RabbitmqOptions, Schedulers, ctl as rabbitmqctl};
 
 use super::process::run;
 use programs::Programs;

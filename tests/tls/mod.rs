@@ -2,6 +2,7 @@
 //! by default, refused where it can't be, and a certificate as the login.
 
 mod certificates;
+mod renewed;
 
 use crate::support::broker::{Broker, Kind, Message};
 use crate::support::database::{Server, TestDatabase};
@@ -15,6 +16,14 @@ use certificates::Pair;
 
 const TABLE: &str = "CREATE TABLE orders (id varchar(40) PRIMARY KEY)";
 
+fn config(rabbitmq: &str, database: &str, queue: &str) -> String {
+    format!(
+        "[rabbitmq]\n{rabbitmq}\n[database]\n{database}\n[admin]\nlisten = \"off\"\n[pipelines.orders]\n\
+         queue = \"{queue}\"\ntable = \"orders\"\n[pipelines.orders.columns]\nid = \"/id\"\n\
+         [pipelines.orders.retry]\ninitial = \"50ms\"\nmax = \"200ms\"\nhold = \"1s\"\nmissing_parent = \"100ms\"\n"
+    )
+}
+
 /// A worker that moves what is there and ends.
 async fn until_empty(rabbitmq: &str, database: &str, queue: &str) -> Exit {
     until_empty_where(None, rabbitmq, database, queue).await
@@ -22,11 +31,7 @@ async fn until_empty(rabbitmq: &str, database: &str, queue: &str) -> Exit {
 
 /// As [`until_empty`], on a machine whose own trust is in these certificates alone.
 async fn until_empty_where(system: Option<&str>, rabbitmq: &str, database: &str, queue: &str) -> Exit {
-    let config = format!(
-        "[rabbitmq]\n{rabbitmq}\n[database]\n{database}\n[admin]\nlisten = \"off\"\n[pipelines.orders]\n\
-         queue = \"{queue}\"\ntable = \"orders\"\n[pipelines.orders.columns]\nid = \"/id\"\n\
-         [pipelines.orders.retry]\ninitial = \"50ms\"\nmax = \"200ms\"\nhold = \"1s\"\nmissing_parent = \"100ms\"\n"
-    );
+    let config = config(rabbitmq, database, queue);
     let environment = system.map(|file| ("SSL_CERT_FILE", file));
     Worker::command_with(&config, ["run", "--until-empty", "--json"], environment).wait().await
 }
@@ -88,6 +93,13 @@ async fn slow_the_broker_is_verified_and_a_certificate_logs_in() {
         assert!(exit.stderr.contains(says), "{says}: {}", exit.stderr);
         assert!(!exit.stderr.contains("guest:guest"), "{}", exit.stderr);
     }
+    producer.publish("orders", [Message::json("renewed", "{\"id\":\"renewed\"}")]).await;
+    let files = renewed::Files::of(&other, "worker");
+    let fresh = TestDatabase::fresh(Server::Sqlite).await;
+    fresh.execute(TABLE).await;
+    let renewing = format!("url = \"amqps://localhost:{port}/%2f\"\n{}", files.keys());
+    let config = config(&renewing, &format!("url = \"{}\"", fresh.url), "orders");
+    renewed::are_taken(&config, &files, &authority, "worker", &fresh).await;
     assert_eq!(database.count("orders").await, 2);
 }
 
@@ -249,6 +261,15 @@ async fn slow_postgres_is_verified() {
     database.execute(&format!("{TABLE}; CREATE ROLE certified SUPERUSER LOGIN")).await;
     let certified = database.url.replace("tester:test@127.0.0.1", "certified@localhost");
     logs_in_by_certificate(&certified, &authority, "28000").await;
+    let database = TestDatabase::on(&postgres.url()).await;
+    database.execute(TABLE).await;
+    let (producer, queue) = queue_of_one().await;
+    let files = renewed::Files::of(&Authority::new(), "certified");
+    let certified = database.url.replace("tester:test@127.0.0.1", "certified@localhost");
+    let keys = format!("url = \"{certified}\"\n{}", files.keys());
+    let config = config(&format!("url = \"{}\"", shared_amqp_url()), &keys, &queue);
+    renewed::are_taken(&config, &files, &authority, "certified", &database).await;
+    producer.delete(&queue).await;
 }
 
 #[tokio::test]

@@ -7,3 +7,4 @@ mod pace;
 mod pause;
 pub mod scene;
 mod telling;
+mod traces;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Look;
+use super::{Look, pattern, shell};
 use crate::checks::{Finding, clock};
 use crate::config::show_duration;
 use crate::guarantee::Gap;
@@ -57,7 +57,7 @@ impl Look<'_> {
             self.add(Finding::ok("policies", policies));
             self.limit(&facts);
             self.dead_lettering(&facts, management).await;
-            self.lifetimes(&facts);
+            self.lifetimes("lifetime", "", &facts);
             self.timeout(&facts, management).await;
         } else {
             let why = "not known (the API has no statistics, and without them it tells no policies)";
@@ -66,6 +66,18 @@ impl Look<'_> {
             }
             self.untold_timeout(why);
         }
+    }
+
+    /// The queue of dead letters, where it is there: what it drops is gone for good.
+    pub(super) async fn letters(&mut self, management: &Management) {
+        let Some(queue) = self.pipeline.dead_letter.queue() else { return };
+        // A failure of the API's is said already, of the queue itself.
+        let Ok(Some(facts)) = management.queue(&self.vhost, queue).await else { return };
+        if !facts.durable || facts.auto_delete {
+            let text = format!("{queue} doesn't outlive a restart of the broker, or its last consumer");
+            self.gap("dead letters", text, "declare it durable", None);
+        }
+        self.lifetimes("dead letters", &format!("{queue}: "), &facts);
     }
 
     fn kind(&mut self, facts: &QueueFacts) {
@@ -116,10 +128,11 @@ impl Look<'_> {
             (Some(limit), None) => {
                 let text =
                     format!("{limit}, and no dead-letter exchange: a message that comes back more often is lost");
-                let pattern = self.pipeline.queue.replace('.', "\\.");
                 let mend = format!(
-                    "rabbitmqctl set_policy -p '{}' {}-limit '^{pattern}$' '{{\"delivery-limit\": 1000000}}' --apply-to queues",
-                    self.vhost, self.pipeline.name
+                    "rabbitmqctl set_policy -p {} {}-limit {} '{{\"delivery-limit\": 1000000}}' --apply-to queues",
+                    shell(&self.vhost),
+                    self.pipeline.name,
+                    pattern(&[&self.pipeline.queue])
                 );
                 self.gap("delivery limit", text, "raise the delivery limit, or set a dead-letter exchange", Some(mend));
             }
@@ -174,23 +187,20 @@ impl Look<'_> {
         })
     }
 
-    fn lifetimes(&mut self, facts: &QueueFacts) {
+    /// `whose`: in front of what is said.
+    fn lifetimes(&mut self, check: &'static str, whose: &str, facts: &QueueFacts) {
         let kept = facts.dead_letter_exchange.is_some();
         if let Some(ttl) = facts.message_ttl.filter(|_| !kept) {
-            self.gap(
-                "lifetime",
-                format!("messages are dropped after {ttl} ms"),
-                "take the time to live off the queue",
-                None,
-            );
+            let text = format!("{whose}messages are dropped after {ttl} ms");
+            self.gap(check, text, "take the time to live off the queue", None);
         }
         if let Some(length) = facts.max_length.as_ref().filter(|length| !kept && !length.contains("reject")) {
-            let text = format!("messages are dropped beyond {length}");
-            self.gap("lifetime", text, "set overflow = reject-publish, or take the length off the queue", None);
+            let text = format!("{whose}messages are dropped beyond {length}");
+            self.gap(check, text, "set overflow = reject-publish, or take the length off the queue", None);
         }
         if let Some(expires) = facts.expires {
-            let text = format!("the queue is deleted after {expires} ms without a consumer");
-            self.gap("lifetime", text, "take `expires` off the queue", None);
+            let text = format!("{whose}the queue is deleted after {expires} ms without a consumer");
+            self.gap(check, text, "take `expires` off the queue", None);
         }
     }
 

@@ -145,6 +145,8 @@ impl Look<'_> {
         };
         let lacking = || Failure::new(ErrorClass::SinkMisconfigured, "no_letters", "this database keeps no letters");
         let mut letters = session.letters(name).ok_or_else(lacking)?;
+        let ddl = letters.ddl();
+        let grant = self.grant(&["SELECT", "INSERT", "UPDATE", "DELETE"], "", name);
         match letters.open(opening).await {
             Ok(()) => {
                 let count = letters.range(&self.pipeline.name).await?.count;
@@ -158,14 +160,19 @@ impl Look<'_> {
                 self.add(match may_create {
                     Some(true) => Finding::ok("dead letters", format!("{missing}; the worker makes it at its start")),
                     Some(false) => {
-                        Finding::warning("dead letters", format!("{missing}, and this login may not create tables"))
-                            .todo("let somebody make it; the worker prints the DDL at its start")
+                        Finding::wrong("dead letters", format!("{missing}, and this login may not create tables"))
+                            .todo("let somebody run this")
+                            .mend(format!("{}\n{grant}", ddl.trim_end()))
                     }
                     None => {
                         let unsure = format!("{missing}; not known whether this login may create tables");
                         Finding::unknown("dead letters", unsure)
                     }
                 });
+                Ok(false)
+            }
+            Err(failure) if matches!(failure.code.as_ref(), "42501" | "1142" | "1143") => {
+                self.add(Finding::of("dead letters", &failure).mend(grant));
                 Ok(false)
             }
             Err(failure) => {

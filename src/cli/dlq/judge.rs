@@ -68,7 +68,7 @@ impl Judge {
     /// # Errors
     /// What keeps the database from answering, or from taking any message.
     pub(super) async fn verdict(&mut self, message: Envelope) -> Result<Verdict, Failure> {
-        let delivery = Delivery { tag: 0, arrived: Instant::now(), envelope: message };
+        let delivery = Delivery { tag: 0, arrived: Instant::now(), envelope: Box::new(message) };
         let unit = match self.plan.map(delivery) {
             Ok(unit) => unit,
             Err(refused) => return Ok(Verdict::Refused(refused.1)),

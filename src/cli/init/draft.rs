@@ -61,7 +61,19 @@ pub(super) fn for_table(known: &Known, table: &Table, database: &config::Databas
             .filter(|line| line.comment.starts_with('!'))
             .map(|line| format!("column {}: {}", line.mapping.column, line.comment.trim_start_matches(['!', ' ']))),
     );
-    Ok(finish(known, columns, remarks))
+    Ok(finish(known, table_id(known, table, &columns), columns, remarks))
+}
+
+/// A field that fills a unique column: as good an ID as one by name, since no two rows may have the same.
+fn table_id<'k>(known: &'k Known, table: &Table, columns: &[Line]) -> Option<&'k Field> {
+    let unique = |column: &str| table.unique_keys.iter().any(|key| key.as_slice() == [column.to_owned()]);
+    let mut fills = columns.iter().filter(|line| !line.off && unique(&line.mapping.column));
+    fills.find_map(|line| {
+        known
+            .fields
+            .iter()
+            .find(|field| line.mapping.source == ColumnSource::From(field.place()) && distinct(known, field))
+    })
 }
 
 /// For the table that [`ddl`] makes of the samples. `remarks`: what is to be said besides.
@@ -72,11 +84,11 @@ pub(super) fn for_samples(known: &Known, remarks: Vec<String>) -> Draft {
         mapping.required = key.as_ref() == Some(&field.path);
         Line { mapping, off: false, comment: String::new() }
     };
-    finish(known, known.fields.iter().zip(infer::columns(&known.fields)).map(line).collect(), remarks)
+    finish(known, None, known.fields.iter().zip(infer::columns(&known.fields)).map(line).collect(), remarks)
 }
 
-fn finish(known: &Known, columns: Vec<Line>, mut remarks: Vec<String>) -> Draft {
-    let (message_id, message_id_comment) = message_id(known);
+fn finish(known: &Known, unique: Option<&Field>, columns: Vec<Line>, mut remarks: Vec<String>) -> Draft {
+    let (message_id, message_id_comment) = message_id(known, unique);
     if message_id_comment.starts_with('!') {
         remarks.push(message_id_comment.trim_start_matches(['!', ' ']).to_owned());
     }
@@ -238,17 +250,19 @@ fn refused(field: &Field, column: &Column, time: Option<TimeUnit>, zone: Option<
     })
 }
 
+/// Every sample has a value of its own for it.
+fn distinct(known: &Known, field: &Field) -> bool {
+    let mut values = field.values.clone();
+    values.sort_unstable();
+    values.dedup();
+    let scalar = matches!(field.guess, Guess::Int | Guess::Uuid | Guess::Text(_));
+    scalar && field.seen == known.samples.len() && values.len() == known.samples.len()
+}
+
 /// A field that tells the messages apart, by its name and values.
 fn body_id(known: &Known) -> Option<&Field> {
-    let everywhere = |field: &&Field| {
-        let mut values = field.values.clone();
-        values.sort_unstable();
-        values.dedup();
-        let scalar = matches!(field.guess, Guess::Int | Guess::Uuid | Guess::Text(_));
-        scalar && field.seen == known.samples.len() && values.len() == known.samples.len()
-    };
-    let candidates: Vec<&Field> =
-        known.fields.iter().filter(|field| field.path.len() == 1).filter(everywhere).collect();
+    let own = |field: &&Field| field.path.len() == 1 && distinct(known, field);
+    let candidates: Vec<&Field> = known.fields.iter().filter(own).collect();
     let named = |name: &str| candidates.iter().find(|field| normal(&field.path[0]) == name).copied();
     let own = format!("{}id", normal(known.table.name.trim_end_matches('s')));
     ["eventid", "messageid", "msgid", "uuid", "id", own.as_str()].into_iter().find_map(named).or_else(|| {
@@ -257,7 +271,7 @@ fn body_id(known: &Known) -> Option<&Field> {
     })
 }
 
-fn message_id(known: &Known) -> (Vec<String>, String) {
+fn message_id(known: &Known, unique: Option<&Field>) -> (Vec<String>, String) {
     let all =
         |test: &dyn Fn(&crate::message::Envelope) -> bool| !known.samples.is_empty() && known.samples.iter().all(test);
     let has_one = if known.samples.len() == 1 { "the sample has one" } else { "each sample has one" };
@@ -268,7 +282,7 @@ fn message_id(known: &Known) -> (Vec<String>, String) {
         return (vec!["header:message-id".to_owned()], has_one.to_owned());
     }
     let both = vec!["property:message_id".to_owned(), "header:message-id".to_owned()];
-    match body_id(known) {
+    match body_id(known).or(unique) {
         Some(field) => {
             let places = vec!["property:message_id".to_owned(), field.place().to_string()];
             (places, "the first that is there; must be another for each message".to_owned())

@@ -22,7 +22,8 @@ pub(super) fn passwords(config: &str) -> Vec<&'static str> {
 pub(super) fn config(draft: &Draft, known: &Known, connections: &Connections) -> String {
     let mut text = String::from(
         "# Written by `rabbit-sink init`. Next: `rabbit-sink check`, then `rabbit-sink explain`, then `rabbit-sink run`.\n\
-         # docs/config.md has all keys; what isn't here has a default.\n",
+         # docs/config.md has all keys; what isn't here has a default. For editors: rabbit-sink schema > schema.json,\n\
+         # and as this file's first line #:schema ./schema.json\n",
     );
     let mut line = |line: String| {
         // Writing to a String can't fail.

@@ -1,8 +1,8 @@
-//! `[worker]`, `[admin]`, `[rabbitmq]`, `[database]`.
+//! `[worker]`, `[admin]`, `[traces]`, `[rabbitmq]`, `[database]`.
 
 use super::kinds::Absent::{Is, Nothing, Words};
 use super::kinds::Kind::{
-    Duration, Integer, List, Listen, Name, PemFile, Secret, SecretFile, Socket, Table, Text, Url,
+    Duration, Integer, List, Listen, Name, PemFile, Secret, SecretFile, Share, Socket, Table, Text, Url,
 };
 use super::{HOUR, Keys, MINUTE, SECOND, days, key, ms};
 
@@ -69,6 +69,45 @@ pub(super) static ADMIN: Keys = Keys {
         ),
     ],
     exclusive: &[&["token", "token_file"]],
+};
+
+pub(super) static TRACES: Keys = Keys {
+    path: "traces",
+    about: "Spans for [batches and their commits](operations.md#traces), sent to an OpenTelemetry collector. Without \
+            `endpoint` there are none, and nothing is paid for them.",
+    keys: &[
+        key(
+            "endpoint",
+            Url(&["http", "https"]),
+            Nothing,
+            "Where OTLP over HTTP is taken (protobuf), `/v1/traces` left out. The system's certificates are trusted.",
+            "\"http://127.0.0.1:4318\"",
+        ),
+        key(
+            "headers",
+            List(&Secret, "texts"),
+            Nothing,
+            "Sent with each request, `NAME: VALUE` each.",
+            "[\"authorization: Bearer ${OTLP_TOKEN}\"]",
+        ),
+        key(
+            "service_name",
+            Text("a name for this service"),
+            Is("\"rabbit-sink\""),
+            "What backends show.",
+            "\"orders-sink\"",
+        ),
+        key(
+            "share",
+            Share,
+            Is("1.0"),
+            "Of batches whose messages carry no trace context. With a context, the publisher has decided: a batch is \
+             traced where one of its messages is.",
+            "0.1",
+        ),
+        key("timeout", Duration(ms(100), MINUTE), Is("\"10s\""), "For one request.", "\"3s\""),
+    ],
+    exclusive: &[],
 };
 
 const USERNAME: &str = "Replaces the URL's; encoded for you.";

@@ -252,7 +252,11 @@ impl FakeSource {
         }
         if let Some(tag) = channel.arrived.pop_front() {
             let envelope = channel.unacked[&tag].envelope.clone();
-            return Some(SourceEvent::Delivery(Delivery { tag, arrived: Instant::now(), envelope }));
+            return Some(SourceEvent::Delivery(Delivery {
+                tag,
+                arrived: Instant::now(),
+                envelope: Box::new(envelope),
+            }));
         }
         channel.cancelled.then_some(SourceEvent::Cancelled)
     }

@@ -66,6 +66,7 @@ impl Rig {
         };
         let consumers = usize::from(pipeline.consumers);
         let context = Context {
+            traces: None,
             database_config: CONFIG.databases["default"].clone(),
             database: Arc::new(database.clone()),
             status: Arc::new(PipelineStatus::new("orders", consumers)),

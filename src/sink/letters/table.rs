@@ -162,6 +162,10 @@ impl<E: Engine> LetterTable for Letters<'_, E> {
         Box::pin(self.open_table(opening))
     }
 
+    fn ddl(&self) -> String {
+        E::ddl(self.table)
+    }
+
     fn exists(&mut self) -> BoxFuture<'_, Result<bool, Failure>> {
         Box::pin(self.engine.exists(self.table))
     }

@@ -102,11 +102,13 @@ fn idle_seconds(config: &config::Database) -> u64 {
     whole_seconds(config.statement_timeout).max(10)
 }
 
-/// A session with all settings made.
+/// A session with all settings made, with the login as its files have it now.
 pub(super) async fn establish(config: &config::Database) -> Result<MysqlSession, Failure> {
     let failed = |error| classify::failure(error, &[]);
-    let options = options(config)?;
-    let mut connection: MySqlConnection = options.connect().await.map_err(|error| not_connected(error, &options))?;
+    let fresh = config.fresh();
+    let options = options(&fresh.config)?;
+    let connected = options.connect().await.map_err(|error| fresh.explain(not_connected(error, &options)));
+    let mut connection: MySqlConnection = connected?;
     let version = sqlx::raw_sql("SELECT VERSION()").fetch_one(&mut connection).await.map_err(failed)?;
     let version = text_at(&version, 0)?.unwrap_or_default();
     let mariadb = version.contains("MariaDB");
@@ -204,6 +206,7 @@ mod tests {
             tls: config::TlsFiles::default(),
             ledger_table: crate::catalogue::TableName { schema: None, name: "l".into() },
             ledger_keep: Duration::from_secs(1),
+            credentials: config::Credentials::default(),
         }
     }
 

@@ -6,6 +6,10 @@ use crate::catalogue::TableName;
 use crate::error::Failure;
 use crate::sink::{Access, Survey};
 
+/// The oldest versions that were tried, by docs/compatibility.md.
+const OLDEST_MARIADB: (u32, u32) = (10, 11);
+const OLDEST_MYSQL: (u32, u32) = (9, 0);
+
 impl MysqlSession {
     pub(super) async fn look_around(&mut self) -> Result<Survey, Failure> {
         let rows = self
@@ -18,9 +22,9 @@ impl MysqlSession {
         }
         let own = self.version.strip_prefix("5.5.5-").unwrap_or(&self.version);
         let number = own.split('-').next().unwrap_or_default();
-        let (name, oldest) = if self.mariadb { ("MariaDB", (10, 6)) } else { ("MySQL", (8, 0)) };
+        let (name, oldest) = if self.mariadb { ("MariaDB", OLDEST_MARIADB) } else { ("MySQL", OLDEST_MYSQL) };
         let outdated = (!at_least(&self.version, oldest))
-            .then(|| format!("{name} {number} is older than {}.{}; nobody has tried it", oldest.0, oldest.1));
+            .then(|| format!("{name} {number} is older than {}.{}, which is the oldest tried", oldest.0, oldest.1));
         Ok(Survey {
             server: format!("{name} {number}"),
             outdated,
@@ -99,4 +103,22 @@ impl MysqlSession {
 fn as_grantee(login: &str) -> String {
     let (user, host) = login.rsplit_once('@').unwrap_or((login, "%"));
     format!("'{}'@'{}'", user.replace('\'', "''"), host.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OLDEST_MARIADB, OLDEST_MYSQL};
+
+    #[test]
+    fn the_oldest_are_the_pages() {
+        let page = include_str!("../../../docs/compatibility.md");
+        for (name, oldest) in [("mariadb", OLDEST_MARIADB), ("mysql", OLDEST_MYSQL)] {
+            let version = |line: &str| {
+                let text = line.strip_prefix(&format!("| `{name}-"))?.split('`').next()?.to_owned();
+                let (major, minor) = text.split_once('.').unwrap_or((&text, "0"));
+                Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+            };
+            assert_eq!(page.lines().filter_map(version).min(), Some(oldest), "{name}");
+        }
+    }
 }

@@ -18,8 +18,8 @@ use crate::sink::values_sql::{self, Insert};
 /// Values bound in one statement; the protocol counts them in 16 bits.
 const BINDS: usize = 65_535;
 
-/// Rows in one statement.
-const ROWS: usize = 1_024;
+/// Rows in one statement: a batch of `max_rows` as it is by default.
+const ROWS: usize = 1_000;
 
 /// Bytes in one statement, unless a single row has more: a larger one gains nothing.
 const BYTES: usize = 4 << 20;

@@ -28,6 +28,7 @@ pub(super) enum Bind {
     Time,
     Timestamp,
     Timestamptz,
+    Uuid,
 }
 
 impl Bind {
@@ -43,11 +44,11 @@ impl Bind {
             Kind::Time { .. } => Bind::Time,
             Kind::Timestamp { zoned: false, .. } => Bind::Timestamp,
             Kind::Timestamp { zoned: true, .. } => Bind::Timestamptz,
+            Kind::Uuid => Bind::Uuid,
             Kind::Int { .. }
             | Kind::Decimal { .. }
             | Kind::Text { .. }
             | Kind::Char { .. }
-            | Kind::Uuid
             | Kind::Json
             | Kind::JsonTree { .. }
             | Kind::Enum { .. }
@@ -71,6 +72,7 @@ impl Bind {
             Bind::Time => "time[]",
             Bind::Timestamp => "timestamp[]",
             Bind::Timestamptz => "timestamptz[]",
+            Bind::Uuid => "uuid[]",
         }
     }
 
@@ -86,6 +88,7 @@ impl Bind {
             Bind::Time => (1083, 1183),
             Bind::Timestamp => (1114, 1115),
             Bind::Timestamptz => (1184, 1185),
+            Bind::Uuid => (2950, 2951),
         }
     }
 }
@@ -140,6 +143,9 @@ fn element(buf: &mut Vec<u8>, bind: Bind, cell: &Cell, body: &[u8]) -> Result<()
         (Bind::Date, Cell::Date(days)) => {
             value_bytes(buf, &days.checked_sub(EPOCH_DAYS).ok_or(out_of_range)?.to_be_bytes())?;
         }
+        (Bind::Uuid, Cell::Text(slice)) => {
+            value_bytes(buf, &uuid(slice.bytes(body)).ok_or("a text that is no UUID")?)?;
+        }
         (Bind::Time, Cell::Time(micros)) => value_bytes(buf, &micros.to_be_bytes())?,
         (Bind::Timestamp | Bind::Timestamptz, Cell::Timestamp(micros)) => {
             value_bytes(buf, &micros.checked_sub(EPOCH_MICROS).ok_or(out_of_range)?.to_be_bytes())?;
@@ -147,6 +153,18 @@ fn element(buf: &mut Vec<u8>, bind: Bind, cell: &Cell, body: &[u8]) -> Result<()
         _ => return Err(format!("a cell's form doesn't go with {}", bind.array_name()).into()),
     }
     Ok(())
+}
+
+/// Of a text in the form that mapping lets through.
+fn uuid(text: &[u8]) -> Option<[u8; 16]> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut digits = text.iter().copied().filter(|&byte| byte != b'-');
+    let mut bytes = [0; 16];
+    for byte in &mut bytes {
+        let (high, low) = (digit(digits.next()?)?, digit(digits.next()?)?);
+        *byte = u8::try_from(high << 4 | low).ok()?;
+    }
+    digits.next().is_none().then_some(bytes)
 }
 
 fn value_bytes(buf: &mut Vec<u8>, bytes: &[u8]) -> Result<(), BoxDynError> {
@@ -168,6 +186,7 @@ pub(super) fn encoded_len(row: &Row, body: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Slice;
 
     fn bytes(bind: Bind, cell: &Cell) -> Result<Vec<u8>, BoxDynError> {
         let mut buf = Vec::new();
@@ -182,6 +201,18 @@ mod tests {
             [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0]
         );
         assert!(bytes(Bind::Timestamp, &Cell::Timestamp(i64::MIN)).is_err());
+    }
+
+    #[test]
+    fn a_uuid_is_sixteen_bytes() {
+        let text = |text: &str| Cell::Text(Slice::Owned(text.as_bytes().into()));
+        let bound = bytes(Bind::Uuid, &text("123e4567-e89b-12d3-a456-4266141740ff")).unwrap();
+        assert_eq!(bound[..8], [0, 0, 0, 16, 0x12, 0x3e, 0x45, 0x67]);
+        assert_eq!((bound.len(), bound[19]), (20, 0xff));
+        for wrong in ["", "123e4567", "123e4567-e89b-12d3-a456-4266141740ffaa", "123e4567-e89b-12d3-a456-42661417éff"]
+        {
+            assert!(bytes(Bind::Uuid, &text(wrong)).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -82,11 +82,12 @@ pub(super) fn guarded(config: &config::Database) -> Result<Guarded, Failure> {
     Ok(Guarded { verified, local: is_local(&options) })
 }
 
-/// Connects and makes the settings.
+/// Connects, with the login as its files have it now, and makes the settings.
 pub(super) async fn connect(config: &config::Database) -> Result<PgConnection, Failure> {
-    let options = options(config)?;
+    let fresh = config.fresh();
+    let options = options(&fresh.config)?;
     match tokio::time::timeout(config.connect_timeout, establish(config, &options)).await {
-        Ok(result) => result,
+        Ok(result) => result.map_err(|failure| fresh.explain(failure)),
         Err(_) => {
             let message =
                 format!("{} didn't let us in within {:?} (connect_timeout)", place(&options), config.connect_timeout);
@@ -119,7 +120,7 @@ const MARK: &str = "rabbit_sink.mark";
 /// Whether a pooler stands in between. The server itself takes any setting with a dot in its name
 /// at the start of a connection; PgBouncer refuses the connection for it, or leaves it out.
 pub(super) async fn between(config: &config::Database) -> Result<Option<Pooler>, Failure> {
-    let plain = options(config)?;
+    let plain = options(&config.fresh().config)?;
     let options = plain.clone().options([(MARK, "1")]);
     let asked = async {
         let mut conn = options.connect().await?;

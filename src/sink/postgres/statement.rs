@@ -23,11 +23,16 @@ pub(super) fn table(name: &TableName) -> String {
 /// An INSERT of rows that fill `columns` of the target: one array a column is bound, in their
 /// order; without columns the number of rows is.
 pub(super) fn insert(target: &Target, columns: &[usize]) -> String {
+    insert_after(0, target, columns)
+}
+
+/// The same as a part of a statement that binds `bound` values before.
+pub(super) fn insert_after(bound: usize, target: &Target, columns: &[usize]) -> String {
     let table = table(&target.table);
     if columns.is_empty() {
-        return format!("INSERT INTO {table} SELECT FROM generate_series(1, $1::int8)");
+        return format!("INSERT INTO {table} SELECT FROM generate_series(1, ${}::int8)", bound + 1);
     }
-    let parts = Parts::of(target, columns);
+    let parts = Parts::of(bound, target, columns);
     let (names, values, arrays, aliases) = (parts.names, parts.values, parts.arrays, parts.aliases);
     format!("INSERT INTO {table} ({names}) SELECT {values} FROM UNNEST({arrays}) AS u({aliases})")
 }
@@ -40,7 +45,7 @@ pub(super) fn insert(target: &Target, columns: &[usize]) -> String {
 /// that two writers wait for each other instead of forming a deadlock.
 pub(super) fn insert_new(target: &Target, columns: &[usize], key: usize) -> String {
     let table = table(&target.table);
-    let parts = Parts::of(target, columns);
+    let parts = Parts::of(0, target, columns);
     let key_name = quote(&target.columns[key].name);
     let key_type = &target.columns[key].sql_type;
     let key_alias = alias(key);
@@ -68,7 +73,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(target: &Target, columns: &[usize]) -> Parts {
+    fn of(bound: usize, target: &Target, columns: &[usize]) -> Parts {
         let join = |part: &dyn Fn(usize, usize) -> String| {
             columns.iter().enumerate().map(|(nth, &at)| part(nth, at)).collect::<Vec<_>>().join(", ")
         };
@@ -80,7 +85,9 @@ impl Parts {
             names: join(&|_, at| quote(&target.columns[at].name)),
             values: join(&|_, at| column_value(at)),
             named_values: join(&|_, at| format!("{} AS {}", column_value(at), alias(at))),
-            arrays: join(&|nth, at| format!("${}::{}", nth + 1, Bind::of(&target.columns[at].kind).array_name())),
+            arrays: join(&|nth, at| {
+                format!("${}::{}", bound + nth + 1, Bind::of(&target.columns[at].kind).array_name())
+            }),
             aliases: join(&|_, at| alias(at)),
         }
     }

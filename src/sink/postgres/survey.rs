@@ -10,8 +10,8 @@ use super::classify::failure;
 use super::connect::Guarded;
 use super::{ledger, statement};
 
-/// The oldest version that is tried (`server_version_num`).
-const OLDEST: i32 = 130_000;
+/// The oldest version that was tried, by docs/compatibility.md.
+const OLDEST: i32 = 15;
 
 const SERVER: &str = "SELECT current_setting('server_version'), current_setting('server_version_num')::int4, \
                       quote_ident(current_user), (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), \
@@ -25,8 +25,8 @@ pub(super) async fn survey(conn: &mut PgConnection, guarded: Guarded) -> Result<
     // Debian adds its own package's version in brackets.
     let version = version.split(' ').next().unwrap_or_default().to_owned();
     Ok(Survey {
-        outdated: (number < OLDEST)
-            .then(|| format!("PostgreSQL {version} is older than 13, which is the oldest tried")),
+        outdated: (number / 10_000 < OLDEST)
+            .then(|| format!("PostgreSQL {version} is older than {OLDEST}, which is the oldest tried")),
         server: format!("PostgreSQL {version}"),
         login: row.try_get(2).map_err(failure)?,
         transport: encrypted.map(|encrypted| Transport {
@@ -73,4 +73,16 @@ pub(super) async fn access(
         ledger_there,
         ledger_lacks,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OLDEST;
+
+    #[test]
+    fn the_oldest_is_the_pages() {
+        let page = include_str!("../../../docs/compatibility.md");
+        let tried = page.lines().filter_map(|line| line.strip_prefix("| `postgres-")?.split('`').next()?.parse().ok());
+        assert_eq!(tried.min(), Some(OLDEST));
+    }
 }

@@ -18,7 +18,7 @@ use super::classify::failure;
 use super::exact;
 use super::letters::Conn;
 use super::link::{BEGIN, Link};
-use super::{statement, unchanged};
+use super::{all_new, statement, unchanged};
 
 /// Bytes of one statement's values. The server copies them more than once.
 const MAX_STATEMENT: usize = 256 << 20;
@@ -27,17 +27,25 @@ const MAX_STATEMENT: usize = 256 << 20;
 /// and neither may one value; the rest is for what goes around the values.
 const MAX_ROW: usize = (1 << 30) - (1 << 20);
 
-/// Writes units in one transaction.
+/// Writes units in one transaction. `careful`: the last batch wasn't all new, so this one may well
+/// not be either.
 pub(super) async fn write(
     link: &mut Link,
     plan: &WritePlan,
     units: &[&Unit],
     isolating: bool,
+    careful: &mut bool,
 ) -> Result<Vec<Outcome>, Failure> {
-    refuse_too_large(units, MAX_ROW)?;
+    let bytes = refuse_too_large(units, MAX_ROW)?;
+    let one_statement = !isolating && !*careful && bytes <= MAX_STATEMENT;
+    if one_statement && all_new::write(link, plan, units).await? {
+        return Ok(vec![Outcome::Written; units.len()]);
+    }
     link.begin(isolating).await?;
     let result = apply(link.conn(), plan, units).await;
-    link.end_if(&unchanged::condition(&plan.targets), result).await
+    let result = link.end_if(&unchanged::condition(&plan.targets), result).await;
+    *careful = !matches!(&result, Ok(outcomes) if outcomes.iter().all(|it| matches!(it, Outcome::Written)));
+    result
 }
 
 /// The same, rolled back.
@@ -84,7 +92,9 @@ async fn probe_statements(conn: &mut PgConnection, plan: &WritePlan) -> Result<(
     Ok(())
 }
 
-fn refuse_too_large(units: &[&Unit], limit: usize) -> Result<(), Failure> {
+/// Bytes of all rows.
+fn refuse_too_large(units: &[&Unit], limit: usize) -> Result<usize, Failure> {
+    let mut all = 0;
     for unit in units {
         for change in &unit.changes {
             let bytes = bind::encoded_len(&change.row, &unit.delivery.envelope.body);
@@ -92,9 +102,10 @@ fn refuse_too_large(units: &[&Unit], limit: usize) -> Result<(), Failure> {
                 let message = format!("the row has {bytes} bytes, PostgreSQL takes {limit} at most");
                 return Err(Failure::new(ErrorClass::RowRejected, "too_large", message));
             }
+            all += bytes;
         }
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Rows, then dead letters.
@@ -135,13 +146,7 @@ async fn enter_ids(
     id_conflict: IdConflict,
     units: &[&Unit],
 ) -> Result<Vec<Outcome>, Failure> {
-    let mut entries: Vec<(&str, &[u8])> = Vec::with_capacity(units.len());
-    entries.extend(units.iter().filter_map(|unit| unit.ledger.as_ref()).map(|e| (e.id.as_str(), &e.body_hash[..])));
-    // In one order for everybody: two writers with the same IDs then wait and don't deadlock. The
-    // sort is stable, so that of two units with one ID the first is the one that counts.
-    entries.sort_by_key(|entry| entry.0);
-    entries.dedup_by_key(|entry| entry.0);
-    let (ids, hashes): (Vec<&str>, Vec<&[u8]>) = entries.into_iter().unzip();
+    let (ids, hashes) = entries(units);
     let fresh = insert_ids(conn, ledger, &ids, &hashes).await?;
     if fresh.is_none() && ids.len() == units.len() {
         return Ok(vec![Outcome::Written; units.len()]);
@@ -160,6 +165,16 @@ async fn enter_ids(
             }
         })
         .collect()
+}
+
+/// The IDs and hashes of units, each ID once, in one order for everybody: two writers with the same
+/// IDs then wait and don't deadlock. Of two units with one ID the first is the one that counts.
+pub(super) fn entries<'a>(units: &[&'a Unit]) -> (Vec<&'a str>, Vec<&'a [u8]>) {
+    let entries = units.iter().filter_map(|unit| unit.ledger.as_ref());
+    let mut entries: Vec<(&str, &[u8])> = entries.map(|entry| (entry.id.as_str(), &entry.body_hash[..])).collect();
+    entries.sort_by_key(|entry| entry.0);
+    entries.dedup_by_key(|entry| entry.0);
+    entries.into_iter().unzip()
 }
 
 /// What a unit is whose ID the ledger had, with this hash.
@@ -299,7 +314,7 @@ async fn insert_by_key(
 }
 
 /// The group's target; its columns are then known to be there.
-fn target<'a>(plan: &'a WritePlan, group: &Group<'_>) -> Result<&'a Target, Failure> {
+pub(super) fn target<'a>(plan: &'a WritePlan, group: &Group<'_>) -> Result<&'a Target, Failure> {
     let fits = |target: &&Target| group.columns.last().is_none_or(|last| *last < target.columns.len());
     plan.targets.get(group.target).filter(fits).ok_or_else(|| {
         Failure::new(ErrorClass::Unknown, "target", "a change names a table or a column that the plan doesn't have")
@@ -308,16 +323,27 @@ fn target<'a>(plan: &'a WritePlan, group: &Group<'_>) -> Result<&'a Target, Fail
 
 fn arguments(target: &Target, group: &Group<'_>, rows: &[(&Row, &[u8])]) -> Result<PgArguments, Failure> {
     let mut arguments = PgArguments::default();
+    add_rows(&mut arguments, target, &group.columns, rows)?;
+    Ok(arguments)
+}
+
+/// Binds rows: an array for each of these columns, or their number where there are none.
+pub(super) fn add_rows(
+    arguments: &mut PgArguments,
+    target: &Target,
+    columns: &[usize],
+    rows: &[(&Row, &[u8])],
+) -> Result<(), Failure> {
     let encode = |error| failure(sqlx::Error::Encode(error));
-    if group.columns.is_empty() {
+    if columns.is_empty() {
         arguments.add(i64::try_from(rows.len()).unwrap_or(i64::MAX)).map_err(encode)?;
     }
-    for &at in &group.columns {
+    for &at in columns {
         let bind = Bind::of(&target.columns[at].kind);
         let column = bind::Column { bind, at, rows };
         arguments.add(column).map_err(encode).map_err(|failure| failure.column(&target.columns[at].name))?;
     }
-    Ok(arguments)
+    Ok(())
 }
 
 /// Cuts rows into statements of at most `limit` bytes, one row at least in each.
@@ -358,7 +384,7 @@ mod tests {
     #[test]
     fn a_row_that_no_message_can_hold_is_refused_before_anything_is_sent() {
         let envelope = Envelope::default();
-        let delivery = Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope };
+        let delivery = Delivery { tag: 1, arrived: tokio::time::Instant::now(), envelope: Box::new(envelope) };
         let changes = vec![Change { target: 0, operation: Operation::Insert, row: row(100) }];
         let unit = Unit { delivery, ledger: None, changes, attempts: 0, letter: None };
         assert!(refuse_too_large(&[&unit], 104).is_ok());

@@ -21,8 +21,9 @@ use crate::sink::values_sql::{self, Insert};
 /// Values bound in one statement (SQLITE_MAX_VARIABLE_NUMBER).
 const BINDS: usize = 32_766;
 
-/// Rows in one statement: beyond it the statement's own size costs more than a further hop.
-const ROWS: usize = 1_024;
+/// Rows in one statement: a batch of `max_rows` as it is by default. Beyond it the statement's own
+/// size costs more than a further hop.
+const ROWS: usize = 1_000;
 
 impl SqliteSession {
     pub(super) async fn transact(&mut self, statements: String) -> Result<(), Failure> {

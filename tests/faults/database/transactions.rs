@@ -98,15 +98,10 @@ pub async fn table_locked(scene: &mut Scene) {
     scene.mended().await;
 }
 
-/// The worker's COMMIT, and not its READ COMMITTED.
-fn commit(scene: &Scene) -> &'static [u8] {
-    if scene.run.server == Server::Mysql { b"\x03COMMIT" } else { b"; COMMIT" }
-}
-
 async fn spring(scene: &mut Scene, trap: Trap, times: usize) {
     for _ in 0..times {
         scene.flowing(20).await;
-        scene.database_proxy().on_request(commit(scene), trap).sprung().await;
+        scene.database_proxy().on_commit(scene.run.server, trap).sprung().await;
     }
 }
 

@@ -25,6 +25,28 @@ pub struct RabbitmqOptions {
     pub conf: Vec<String>,
     /// `rabbitmq_management` and the like. Its HTTP API then listens on [`Rabbitmq::http_port`].
     pub plugins: Vec<String>,
+    /// How many threads it works with.
+    pub schedulers: Schedulers,
+}
+
+/// How many threads of the machine's a node works with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Schedulers {
+    /// Tests run several nodes on two cores.
+    #[default]
+    One,
+    /// What a node takes by itself.
+    EachCore,
+}
+
+impl Schedulers {
+    /// They don't spin while they wait: the cores are others', too.
+    fn arguments(self) -> &'static str {
+        match self {
+            Schedulers::One => "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+            Schedulers::EachCore => "+sbwt none +sbwtdcpu none +sbwtdio none",
+        }
+    }
 }
 
 /// Erlang's name server, which would otherwise start by itself and never end.
@@ -103,6 +125,7 @@ impl Rabbitmq {
         let name = format!("{}@localhost", unique_name("node"));
         write_files(&folder, options, http_port, &name, joins.as_deref());
         let environment = environment(&folder, &name, epmd.port);
+        let schedulers = options.schedulers;
         let node = Node::new("RabbitMQ", folder.clone(), "TERM", move || {
             // The wrapper in /usr/sbin switches the user and loses the environment.
             let mut command = command("rabbitmq-server", &folder);
@@ -117,8 +140,7 @@ impl Rabbitmq {
             command.env("RABBITMQ_ADVANCED_CONFIG_FILE", folder.join("none.config"));
             // The shell script that starts it is then replaced by it.
             command.env("RUNNING_UNDER_SYSTEMD", "true");
-            // One scheduler that doesn't spin: tests run several nodes on two cores.
-            command.env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none");
+            command.env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", schedulers.arguments());
             command
         });
         let mut server = Rabbitmq { node, port, http_port, name, epmd };

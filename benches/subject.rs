@@ -1,0 +1,135 @@
+//! What is measured: the worker, and the programs that it is compared with.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::shapes::Shape;
+use crate::support::process::kill_tree;
+
+/// How the worker recognises repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deduplicate {
+    Column,
+    Ledger,
+    None,
+}
+
+/// A program that moves messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Written by hand for one table: `benches/floor`.
+    Floor,
+    /// The same once more.
+    Again,
+    /// rabbit-sink.
+    Worker(Deduplicate),
+    /// rabbit-sink as another commit has it.
+    Other(Deduplicate),
+}
+
+/// Where a subject works.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub amqp: String,
+    pub database: String,
+    pub queue: String,
+    pub shape: Shape,
+    pub consumers: u32,
+    /// Further lines of the pipeline's config.
+    pub config: String,
+    pub folder: PathBuf,
+}
+
+/// A running subject. Dropped, it is killed.
+pub struct Running {
+    child: Child,
+    pub log: PathBuf,
+}
+
+impl Subject {
+    pub fn name(&self) -> String {
+        match self {
+            Subject::Floor => "floor".to_owned(),
+            Subject::Again => "floor again".to_owned(),
+            Subject::Worker(how) => format!("rabbit-sink, {}", how.name()),
+            Subject::Other(how) => format!("rabbit-sink before, {}", how.name()),
+        }
+    }
+
+    /// Starts it; it runs until it is killed.
+    pub fn start(&self, job: &Job) -> Running {
+        let mut command = match self {
+            Subject::Floor | Subject::Again => {
+                let mut command = Command::new(program("RABBIT_SINK_BENCH_FLOOR"));
+                command.args([&job.amqp, &job.database, &job.queue, job.shape.name(), "0"]);
+                command.arg(job.consumers.to_string());
+                command
+            }
+            Subject::Worker(how) => worker("RABBIT_SINK_BENCH_WORKER", *how, job),
+            Subject::Other(how) => worker("RABBIT_SINK_BENCH_OTHER", *how, job),
+        };
+        let log = job.folder.join(format!("{}.log", job.queue));
+        let file = || std::fs::File::options().create(true).append(true).open(&log).expect("a file in an own folder");
+        command.stdin(Stdio::null()).stdout(file()).stderr(file()).current_dir(&job.folder);
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        Running { child, log }
+    }
+}
+
+impl Deduplicate {
+    pub fn name(self) -> &'static str {
+        match self {
+            Deduplicate::Column => "column",
+            Deduplicate::Ledger => "ledger",
+            Deduplicate::None => "none",
+        }
+    }
+}
+
+impl Running {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Panics with its log if it has ended.
+    pub fn must_run(&mut self) {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            panic!("it has ended ({status}); its log:\n{log}");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        kill_tree(self.child.id());
+        self.child.wait().ok();
+    }
+}
+
+fn program(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; ./benches/run.sh builds it and sets it"))
+}
+
+fn worker(variable: &str, how: Deduplicate, job: &Job) -> Command {
+    let (key, table) = (job.shape.key(), job.shape.table());
+    let deduplicate = match how {
+        Deduplicate::Column => format!("column:{key}"),
+        other => other.name().to_owned(),
+    };
+    let config = format!(
+        "[rabbitmq]\nurl = \"{}\"\n[database]\nurl = \"{}\"\n[admin]\nlisten = \"off\"\n\
+         [pipelines.bench]\nqueue = \"{}\"\ntable = \"{table}\"\nconsumers = {}\ndeduplicate = \"{deduplicate}\"\n{}\n{}",
+        job.amqp,
+        job.database,
+        job.queue,
+        job.consumers,
+        job.config,
+        job.shape.columns()
+    );
+    let file = job.folder.join(format!("{}.toml", job.queue));
+    std::fs::write(&file, config).expect("a file in an own folder");
+    let mut command = Command::new(program(variable));
+    command.arg("run").arg("--config").arg(file);
+    command
+}
