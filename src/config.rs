@@ -83,7 +83,7 @@ pub struct Admin {
 }
 
 /// `[traces]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Traces {
     /// Where a collector takes OTLP over HTTP, without `/v1/traces`.
     pub endpoint: Secret,
