@@ -98,7 +98,8 @@ fn every_command_line_parses() {
 fn every_command_line_in_the_help_parses() {
     let mut found = BTreeSet::new();
     for command in ["dlq", "dlq stats", "dlq export", "dlq import", "dlq replay", "dlq edit", "dlq discard"] {
-        let help = Command::new(env!("CARGO_BIN_EXE_rabbit-sink")).args(command.split(' ')).arg("--help").output().unwrap();
+        let help =
+            Command::new(env!("CARGO_BIN_EXE_rabbit-sink")).args(command.split(' ')).arg("--help").output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
         let lines = help.lines().filter_map(|line| line.strip_prefix("  rabbit-sink "));
         // Behind two blanks stands what it is for.
