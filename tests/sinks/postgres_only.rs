@@ -192,6 +192,44 @@ tests! {
         assert_eq!(short(&write(session.as_mut(), &plan, &orphan).await.unwrap()), ["written"]);
     }.boxed();
 
+    every_batch_is_read_committed_whatever_the_default: |world| async {
+        let name = world.texts("SELECT current_database()::text").await[0].clone().unwrap();
+        world.execute(&format!("ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'serializable'; \
+            CREATE TABLE seen (level text); CREATE TABLE t (v text); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
+            $$BEGIN INSERT INTO seen VALUES (current_setting('transaction_isolation')); RETURN NEW; END$$; \
+            CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()")).await;
+        let mut session = world.session().await;
+        let plan = world.ledger_plan(session.as_mut(), "t", &["v"]).await;
+        // The careful way, then as one statement.
+        for id in ["a", "b"] {
+            assert_eq!(short(&write(session.as_mut(), &plan, &row(id, vec![text("x")])).await.unwrap()), ["written"]);
+        }
+        assert_eq!(world.texts("SELECT level FROM seen").await, some(&["read committed", "read committed"]));
+    }.boxed();
+
+    a_batch_after_one_that_was_all_new_is_one_statement: |world| async {
+        world.execute("CREATE TABLE seen (query text); CREATE TABLE t (id bigint UNIQUE); \
+            CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
+            $$BEGIN INSERT INTO seen VALUES (current_query()); RETURN NEW; END$$; \
+            CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()").await;
+        let mut session = world.session().await;
+        let plan = world.ledger_plan(session.as_mut(), "t", &["id"]).await;
+        for (ids, outcomes, one_statement) in [
+            (vec![1, 2], vec!["written", "written"], "false"),
+            (vec![3, 4], vec!["written", "written"], "true"),
+            (vec![4, 5], vec!["duplicate", "written"], "false"),
+            (vec![6], vec!["written"], "false"),
+            (vec![7], vec!["written"], "true"),
+        ] {
+            let units: Vec<Unit> =
+                ids.iter().map(|id| unit(&id.to_string(), &id.to_string(), vec![Cell::Int(*id)])).collect();
+            assert_eq!(short(&write(session.as_mut(), &plan, &units).await.unwrap()), outcomes);
+            let alone = world.texts("SELECT (bool_and(query LIKE '%ledger%t\"%changed%'))::text FROM seen").await;
+            assert_eq!(alone, some(&[one_statement]), "{ids:?}");
+            world.execute("TRUNCATE seen").await;
+        }
+    }.boxed();
+
     a_slow_statement_is_contention: |world| async {
         world.execute("CREATE TABLE t (v text)").await;
         let mut session = world.connect(|config| config.statement_timeout = Duration::from_millis(200)).await.unwrap();

@@ -110,9 +110,14 @@ async fn establish(config: &config::Database, options: &PgConnectOptions) -> Res
             failure
         })?;
     }
+    conn.execute(ISOLATION).await.map_err(classify::failure)?;
     refuse_read_only(&mut conn, options).await?;
     Ok(conn)
 }
+
+/// Whatever the server's default: a statement that is its own transaction (see [`super::all_new`])
+/// has to see what the catalogue says once it has its locks, and not before.
+const ISOLATION: &str = "SET default_transaction_isolation = 'read committed'";
 
 /// A setting of nobody's, by which sessions are told apart.
 const MARK: &str = "rabbit_sink.mark";

@@ -19,7 +19,7 @@ pub async fn log_in_as_worker(scene: &mut Scene) {
         _ => "CREATE USER worker IDENTIFIED BY 'right'",
     };
     let grants = "GRANT SELECT, INSERT ON orders TO worker; GRANT ALL ON rabbit_sink_ledger TO worker; \
-                  GRANT ALL ON rabbit_sink_ledger_pipelines TO worker";
+                  GRANT ALL ON rabbit_sink_ledger_pipelines TO worker; GRANT ALL ON rabbit_sink_ledger_pauses TO worker";
     scene.database.execute(&format!("{create}; {grants}")).await;
     scene.database_url = with_login(&scene.database.url, WORKER, "right");
     restart_worker(scene).await;
