@@ -64,6 +64,8 @@ struct Cli {
 }
 
 const DEFAULT_CONFIG: &str = "config/rabbit-sink.toml";
+/// Where these options stand in every command's help: behind its own.
+const ALL_COMMANDS: &str = "For all commands";
 
 #[derive(Debug, clap::Args)]
 struct Global {
@@ -71,6 +73,7 @@ struct Global {
     #[arg(
         long,
         global = true,
+        help_heading = ALL_COMMANDS,
         value_name = "FILE",
         env = "RABBIT_SINK_CONFIG",
         hide_env_values = true,
@@ -78,13 +81,13 @@ struct Global {
     )]
     config: PathBuf,
     /// Data on stdout as JSON, an object a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = ALL_COMMANDS)]
     json: bool,
     /// What is logged: error, warn, info, debug or trace, or a list such as info,rabbit_sink::pipeline=debug
-    #[arg(long, global = true, value_name = "LEVEL", env = telemetry::LOG_VARIABLE, hide_env_values = true)]
+    #[arg(long, global = true, help_heading = ALL_COMMANDS, value_name = "LEVEL", env = telemetry::LOG_VARIABLE, hide_env_values = true)]
     log_level: Option<String>,
     /// How log lines look [default: text on a terminal, json elsewhere]
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, help_heading = ALL_COMMANDS, value_name = "FORMAT")]
     log_format: Option<Format>,
 }
 

@@ -44,7 +44,22 @@ The morning after:
 
 Looking loses nothing and wears nothing out: each letter goes once around its queue. Only one
 command works on a queue at a time. Ctrl-C ends it between two rounds; the same command again
-takes up the rest.";
+takes up the rest.
+
+Exit codes: 0 done, 1 nothing was done, 2 wrong config or command line, 3 broker or database not
+reachable, 4 wrong setup of the database, 5 done in part.";
+
+/// Any tool can mend what stands in a file.
+const MEND_MANY: &str = "\
+Mending many:
+  rabbit-sink dlq export orders dead.ndjson --column quantity
+  jq -c '.body |= (fromjson | .quantity = 1 | tojson)' dead.ndjson > mended.ndjson
+  rabbit-sink dlq import orders mended.ndjson --dry-run     would they be written now?
+  rabbit-sink dlq import orders mended.ndjson               in place of those that are there
+  rabbit-sink dlq replay orders --column quantity --wait
+
+Read back are id, properties, headers and body (body_base64 where it isn't UTF-8); the rest of a
+line is for readers.";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -55,8 +70,10 @@ pub(super) enum Command {
     /// Show one dead letter in full, and what would become of it today
     Show(ShowArgs),
     /// Write dead letters to a file, an object a line, without loss
+    #[command(after_help = MEND_MANY)]
     Export(export::Args),
     /// Publish the dead letters of a file; each replaces the one with its ID
+    #[command(after_help = MEND_MANY)]
     Import(import::Args),
     /// Send dead letters back to the queue that they came from
     Replay(replay::Args),
@@ -122,6 +139,7 @@ impl Command {
     fn check(&self) -> Result<(), CliError> {
         match self {
             Command::Show(args) => show::Choice::new(&args.id).map(|_| ()),
+            Command::Import(args) => args.filter.check(),
             _ => Ok(()),
         }
     }
@@ -137,6 +155,11 @@ pub(super) async fn execute(config: &Config, command: Command, program: &str, ou
     let mut shutdown = super::signals::listen()
         .map_err(|error| CliError::failed(format!("signals can't be listened for: {error}")))?;
     let mut aborted = shutdown.clone();
+    let input = match &command {
+        Command::Import(args) => Some(import::Input::read(pipeline, args, shutdown.clone()).await?),
+        _ => None,
+    };
+    let work = Work { config, pipeline, program, input };
     let mut store = tokio::select! {
         opened = Store::open(config, pipeline, command.name(), command.changes(), shutdown.clone()) => opened?,
         () = reached(&mut shutdown, Phase::Drain) => {
@@ -144,7 +167,7 @@ pub(super) async fn execute(config: &Config, command: Command, program: &str, ou
             return Ok(Exit::Failed);
         }
     };
-    let run = run(config, pipeline, &command, program, &mut store, out);
+    let run = work.run(&command, &mut store, out);
     let ended = tokio::select! {
         ended = run => ended,
         () = reached(&mut aborted, Phase::Abort) => {
@@ -156,23 +179,28 @@ pub(super) async fn execute(config: &Config, command: Command, program: &str, ou
     ended
 }
 
-async fn run(
-    config: &Config,
-    pipeline: &Pipeline,
-    command: &Command,
-    program: &str,
-    store: &mut Store,
-    out: &mut Out,
-) -> Result<Exit, CliError> {
-    match command {
-        Command::Stats(args) => stats::execute(store, pipeline, &args.filter, program, out).await,
-        Command::List(args) => list::execute(store, pipeline, &args.filter, out).await,
-        Command::Show(args) => show::execute(store, config, pipeline, &args.id, out).await,
-        Command::Export(args) => export::execute(store, pipeline, args, out).await,
-        Command::Import(args) => import::execute(store, config, pipeline, args, out).await,
-        Command::Replay(args) => replay::execute(store, config, pipeline, args, out).await,
-        Command::Edit(args) => edit::execute(store, config, pipeline, args, program, out).await,
-        Command::Discard(args) => discard::execute(store, pipeline, args, out).await,
+/// What a command works with, beside the letters.
+struct Work<'a> {
+    config: &'a Config,
+    pipeline: &'a Pipeline,
+    program: &'a str,
+    /// Of `import` alone.
+    input: Option<import::Input>,
+}
+
+impl Work<'_> {
+    async fn run(&self, command: &Command, store: &mut Store, out: &mut Out) -> Result<Exit, CliError> {
+        let Work { config, pipeline, program, input } = self;
+        match command {
+            Command::Stats(args) => stats::execute(store, pipeline, &args.filter, program, out).await,
+            Command::List(args) => list::execute(store, pipeline, &args.filter, out).await,
+            Command::Show(args) => show::execute(store, config, pipeline, &args.id, out).await,
+            Command::Export(args) => export::execute(store, pipeline, args, out).await,
+            Command::Import(args) => import::execute(store, config, pipeline, (args, input.as_ref()), out).await,
+            Command::Replay(args) => replay::execute(store, config, pipeline, args, out).await,
+            Command::Edit(args) => edit::execute(store, config, pipeline, args, program, out).await,
+            Command::Discard(args) => discard::execute(store, pipeline, args, out).await,
+        }
     }
 }
 

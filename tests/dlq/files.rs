@@ -120,24 +120,30 @@ async fn an_export_whose_reader_leaves_is_no_failure() {
     scene.end().await;
 }
 
-/// Whoever writes the letters may take their time, and what is wrong at the end is told with its line.
+/// In one line, as people type it: who writes the pipe has the queue until it is done.
 #[tokio::test]
-async fn stdin_is_imported_as_it_comes() {
+async fn letters_are_mended_in_a_pipe() {
     let scene = Scene::new(Kind::Classic).await;
     scene.work(Scene::bad(0..3, Bad::Quantity)).await;
+    let shell = async |line: &str| {
+        let mut shell = std::process::Command::new("bash");
+        shell.args(["-c", &line.replace("dlq", &format!("{} --json dlq", Worker::program()))]);
+        Worker::spawn(shell, &scene.config, []).wait().await
+    };
+    let mended =
+        shell("dlq export orders - --where /extra/n=1 | sed 's/many/few/g' | dlq import orders -").await.expect(0);
+    assert_counts(&super::scene::objects(&mended)[0], &[("imported", 1), ("edited", 1), ("replaced", 1)]);
+    assert_eq!(scene.json("list", &["--where", "/quantity=few"]).await.len(), 1);
+    assert_eq!(scene.dead_ids().await, ids(0..3));
+    // What can't be read twice, and what is wrong at its end: nothing of it is published.
     let folder = new_folder("stdin");
     let (_, name) = path(&folder, "gone.ndjson");
     scene.json("discard", &["--yes", "--archive", &name]).await;
-    let import = async |source: &str| {
-        let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", &format!("{source} | {} dlq import orders - --json", Worker::program())]);
-        Worker::spawn(shell, &scene.config, []).wait().await
-    };
-    let done = import(&format!("(head -n 1 {name}; sleep 1; tail -n +2 {name})")).await.expect(0);
+    let refused = shell(&format!("(cat {name}; echo '{{}}') | dlq import orders -")).await.expect(1);
+    assert!(refused.stderr.contains("stdin, line 4: not a line"), "{}", refused.stderr);
+    assert_eq!(scene.settled_in(&scene.dead).await, 0);
+    let done = shell(&format!("dlq import orders <(head -n 1 {name}; sleep 1; tail -n +2 {name})")).await.expect(0);
     assert_counts(&super::scene::objects(&done)[0], &[("imported", 3), ("replaced", 0)]);
-    assert_eq!(scene.dead_ids().await, ids(0..3));
-    let refused = import(&format!("(cat {name}; echo '{{}}')")).await.expect(1);
-    assert!(refused.stderr.contains("stdin, line 4"), "{}", refused.stderr);
     assert_eq!(scene.dead_ids().await, ids(0..3));
     scene.end().await;
 }

@@ -1,12 +1,13 @@
 //! `replay`: tried, sent back, followed.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use lapin::types::AMQPValue;
+use lapin::types::{AMQPValue, FieldTable};
 
 use super::scene::{Bad, NO_STORM, Scene, assert_counts, ids, text};
 use crate::main_job::orders;
-use crate::support::broker::{Kind, Message};
+use crate::support::broker::{Kind, Message, Taken};
 use crate::support::database::Server;
 use crate::support::worker::Worker;
 
@@ -206,8 +207,9 @@ async fn what_the_ledger_had_before_is_already_there_and_a_copy_is_a_duplicate()
 async fn slow_without_a_worker_the_fate_is_unknown_and_without_a_ledger_not_asked_for() {
     let scene = Scene::new(Kind::Classic).await;
     scene.work(Scene::bad(0..3, Bad::Quantity)).await;
-    let done = scene.json_with("replay", &["--wait", "--yes", "--timeout", "1s"], 5).await;
-    assert_counts(&done[0], &[("replayed", 3), ("unknown", 3)]);
+    let done = scene.dlq("replay", &["--wait", "--yes", "--timeout", "1s", "--json"]).await.expect(5);
+    assert_counts(&super::scene::objects(&done)[0], &[("replayed", 3), ("unknown", 3)]);
+    assert!(done.stderr.contains(&format!("nobody reads queue {} now", scene.queue)), "{}", done.stderr);
     assert_eq!(scene.settled_in(&scene.queue).await, 3);
     let config =
         scene.config.replace("[pipelines.orders.columns]", "deduplicate = \"none\"\n[pipelines.orders.columns]");
@@ -236,6 +238,27 @@ async fn slow_another_queue_a_missing_queue_and_nobody_to_ask() {
     assert_eq!(sent.iter().filter_map(|message| message.message_id()).collect::<Vec<_>>(), ["order-0", "order-1"]);
     assert_eq!((scene.settled_in(&scene.dead).await, scene.settled_in(&scene.queue).await), (3, 0));
     scene.broker.delete(&other).await;
+    scene.end().await;
+}
+
+/// A letter leaves only for a queue that has taken its message.
+#[tokio::test]
+async fn what_a_full_queue_refuses_stays() {
+    let scene = Scene::new(Kind::Quorum).await;
+    scene.work(Scene::bad(0..5, Bad::Quantity)).await;
+    let full = format!("{}.full", scene.queue);
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(2));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    scene.broker.declare_with(&full, Kind::Classic, arguments).await;
+    let ended = scene.dlq("replay", &["--to", &full, "--yes", "--json"]).await.expect(5);
+    assert_counts(&super::scene::objects(&ended)[0], &[("chosen", 5), ("replayed", 2), ("left", 3)]);
+    assert!(ended.stderr.contains("the same command again takes up the rest"), "{}", ended.stderr);
+    let taken: BTreeSet<String> = scene.broker.drain(&full).await.iter().filter_map(Taken::message_id).collect();
+    let dead = scene.dead_ids().await;
+    assert_eq!((taken.len(), dead.len()), (2, 3));
+    assert_eq!(taken.into_iter().chain(dead).collect::<BTreeSet<_>>(), ids(0..5));
+    scene.broker.delete(&full).await;
     scene.end().await;
 }
 

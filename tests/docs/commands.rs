@@ -93,6 +93,39 @@ fn every_command_line_parses() {
     assert_eq!(Vec::from_iter(commands), expected, "{all:#?}");
 }
 
+/// What a command says behind its options, for somebody who has nothing but `--help`.
+#[test]
+fn every_command_line_in_the_help_parses() {
+    let mut found = BTreeSet::new();
+    for command in ["dlq", "dlq stats", "dlq export", "dlq import", "dlq replay", "dlq edit", "dlq discard"] {
+        let help =
+            Command::new(env!("CARGO_BIN_EXE_rabbit-sink")).args(command.split(' ')).arg("--help").output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let lines = help.lines().filter_map(|line| line.strip_prefix("  rabbit-sink "));
+        // Behind two blanks stands what it is for.
+        found.extend(lines.map(|line| words(line.split("  ").next().unwrap())));
+    }
+    found.iter().for_each(|words| parses(words));
+    let named: BTreeSet<&str> = found.iter().map(|words| words[1].as_str()).collect();
+    assert_eq!(Vec::from_iter(named), ["discard", "export", "import", "replay", "show", "stats"]);
+}
+
+/// Shortened, but not made up: the page's recording is checked by running it.
+#[test]
+fn the_readmes_morning_after_is_the_pages() {
+    let [readme, page] = ["README.md", "docs/dead-letters.md"].map(read);
+    let (_, recording) = page.split_once("```console\n").unwrap();
+    let (recording, _) = recording.split_once("```").unwrap();
+    let (_, morning) = readme.split_once("$ rabbit-sink dlq stats orders ").unwrap();
+    let (morning, _) = morning.split_once("```").unwrap();
+    let lines: Vec<&str> = morning.lines().skip(1).filter(|line| !line.is_empty()).collect();
+    for line in &lines {
+        let begins = line.starts_with("$ ") && recording.lines().any(|recorded| recorded.starts_with(line));
+        assert!(begins || recording.lines().any(|recorded| recorded == *line), "README.md: not recorded: {line}");
+    }
+    assert!(lines.len() > 6 && lines.iter().any(|line| line.contains("--canary")), "{lines:#?}");
+}
+
 #[test]
 fn a_wrong_command_line_would_be_noticed() {
     for line in ["run --until-emtpy", "dlq list", "replay orders", "resume"] {

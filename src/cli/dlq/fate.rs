@@ -16,6 +16,7 @@ use crate::cli::exit::CliError;
 use crate::config::{IdConflict, Pipeline};
 use crate::dead_letter;
 use crate::message::{Envelope, LedgerEntry};
+use crate::rabbitmq::QueueState;
 use crate::sink::Entered;
 
 /// IDs in one question to the ledger.
@@ -203,7 +204,7 @@ impl<'a> Follower<'a> {
 
     /// Nothing waits in the queue any more.
     async fn arrived(&self, store: &mut Store) -> Result<bool, CliError> {
-        Ok(store.waiting_in(&self.pipeline.queue).await?.unwrap_or(0) == 0)
+        Ok(!matches!(store.look_at(&self.pipeline.queue).await?, QueueState::Present { ready: 1.., .. }))
     }
 
     async fn ask_the_ledger(&mut self) -> Result<(), CliError> {

@@ -78,24 +78,17 @@ impl Writer {
     }
 }
 
-/// A file that is read, or stdin.
+/// A file that is read.
 pub(super) struct Lines {
-    lines: Box<dyn BufRead + Send>,
+    lines: BufReader<File>,
     name: String,
     number: u64,
 }
 
 impl Lines {
-    /// `-` is stdin.
-    pub(super) fn open(path: &Path) -> Result<Self, CliError> {
-        let (lines, name): (Box<dyn BufRead + Send>, _) = if path == Path::new("-") {
-            (Box::new(BufReader::new(io::stdin())), "stdin".to_owned())
-        } else {
-            let name = path.display().to_string();
-            let file = File::open(path).map_err(|error| CliError::usage(format!("{name} can't be read: {error}")))?;
-            (Box::new(BufReader::new(file)), name)
-        };
-        Ok(Lines { lines, name, number: 0 })
+    /// From where the file is; `name` is for messages.
+    pub(super) fn new(file: File, name: &str) -> Self {
+        Lines { lines: BufReader::new(file), name: name.to_owned(), number: 0 }
     }
 
     /// The next letter; empty lines are passed over.

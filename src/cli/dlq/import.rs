@@ -1,5 +1,8 @@
 //! `dlq import`: dead letters out of a file into their queue.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -31,56 +34,88 @@ pub(in crate::cli) struct Args {
     #[arg(long)]
     pub(super) dry_run: bool,
     #[command(flatten)]
-    filter: FilterArgs,
+    pub(super) filter: FilterArgs,
 }
 
-/// The letters of a file that are asked for.
+/// A file every line of which has been read: nothing is published of one that has a mistake.
+pub(super) struct Input {
+    file: File,
+    name: String,
+}
+
+impl Input {
+    /// Reads before anything is connected or locked: who writes a pipe may need the lock, as
+    /// `dlq export … - | jq … | dlq import … -` does. A signal is an end.
+    pub(super) async fn read(pipeline: &Pipeline, args: &Args, mut shutdown: Shutdown) -> Result<Self, CliError> {
+        let (path, pipeline) = (args.file.clone(), pipeline.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let input = Input::open(&path)?;
+            let mut lines = input.lines()?;
+            while let Some(letter) = lines.next()? {
+                admitted(&pipeline, &letter, &lines.place())?;
+            }
+            Ok(input)
+        });
+        tokio::select! {
+            read = reading => read.map_err(|_| CliError::failed("the file can't be read"))?,
+            () = reached(&mut shutdown, Phase::Drain) => Err(CliError::failed("interrupted before anything was imported")),
+        }
+    }
+
+    /// What can't be read twice is copied first.
+    fn open(path: &Path) -> Result<Self, CliError> {
+        let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
+        let wrong = |error: io::Error| CliError::usage(format!("{name} can't be read: {error}"));
+        let file = match path == Path::new("-") {
+            true => copy(io::stdin().lock()),
+            false => File::open(path).and_then(|file| if file.metadata()?.is_file() { Ok(file) } else { copy(file) }),
+        };
+        Ok(Input { file: file.map_err(wrong)?, name })
+    }
+
+    /// From the beginning.
+    fn lines(&self) -> Result<Lines, CliError> {
+        let file = self.file.try_clone().and_then(|mut file| file.rewind().map(|()| file));
+        let file = file.map_err(|error| CliError::failed(format!("{}: {error}", self.name)))?;
+        Ok(Lines::new(file, &self.name))
+    }
+}
+
+/// In a file without a name, which nobody else can read and which goes with us.
+fn copy(mut from: impl Read) -> io::Result<File> {
+    let path = std::env::temp_dir().join(format!("rabbit-sink-import-{}", std::process::id()));
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    std::fs::remove_file(&path)?;
+    io::copy(&mut from, &mut file)?;
+    Ok(file)
+}
+
+/// The letters of an input that are asked for, batch by batch.
 struct Reader<'a> {
-    pipeline: &'a Pipeline,
     filter: &'a FilterArgs,
-    /// `None` while they are read.
-    lines: Option<Lines>,
+    lines: Lines,
     left: u64,
 }
 
 impl<'a> Reader<'a> {
-    fn open(pipeline: &'a Pipeline, args: &'a Args) -> Result<Self, CliError> {
-        let left = args.filter.limit.unwrap_or(u64::MAX);
-        Ok(Reader { pipeline, filter: &args.filter, lines: Some(Lines::open(&args.file)?), left })
+    fn new(input: &Input, filter: &'a FilterArgs) -> Result<Self, CliError> {
+        Ok(Reader { filter, lines: input.lines()?, left: filter.limit.unwrap_or(u64::MAX) })
     }
 
-    /// The next ones, `None` at the end. Whoever writes stdin may take their time: the broker's heartbeats
-    /// go on meanwhile, and a signal is an end.
-    async fn next(&mut self, mut shutdown: Shutdown) -> Result<Option<Vec<Letter>>, CliError> {
-        let Some(lines) = self.lines.take().filter(|_| self.left > 0) else { return Ok(None) };
-        let pipeline = self.pipeline.clone();
-        let reading = tokio::task::spawn_blocking(move || batch(&pipeline, lines));
-        let read = tokio::select! {
-            read = reading => read.map_err(|_| CliError::failed("the file can't be read on"))?,
-            () = reached(&mut shutdown, Phase::Drain) => return Ok(None),
-        };
-        let (lines, letters) = read?;
-        if letters.is_empty() {
-            return Ok(None);
+    /// The next ones; none at the end.
+    fn next(&mut self) -> Result<Vec<Letter>, CliError> {
+        let (mut letters, mut bytes) = (Vec::new(), 0);
+        while self.left > 0 && letters.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
+            let Some(letter) = self.lines.next()? else { break };
+            if self.filter.matches(&letter) {
+                self.left -= 1;
+                bytes += letter.envelope.body.len();
+                letters.push(letter);
+            }
         }
-        self.lines = Some(lines);
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let taken: Vec<Letter> = letters.into_iter().filter(|letter| self.filter.matches(letter)).take(most).collect();
-        self.left -= taken.len() as u64;
-        Ok(Some(taken))
+        Ok(letters)
     }
-}
-
-/// The next letters of a file, each of which may go into the pipeline's queue.
-fn batch(pipeline: &Pipeline, mut lines: Lines) -> Result<(Lines, Vec<Letter>), CliError> {
-    let (mut letters, mut bytes) = (Vec::new(), 0);
-    while letters.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
-        let Some(letter) = lines.next()? else { break };
-        admitted(pipeline, &letter, &lines.place())?;
-        bytes += letter.envelope.body.len();
-        letters.push(letter);
-    }
-    Ok((lines, letters))
 }
 
 /// A letter of a file may go into the pipeline's queue.
@@ -92,30 +127,17 @@ fn admitted(pipeline: &Pipeline, letter: &Letter, place: &str) -> Result<(), Cli
     Err(CliError::failed(format!("{place}: a dead letter of {whose}, not of {}; nothing was imported", pipeline.name)))
 }
 
-/// Reads every line of a file before the first is published. A stream can't be read twice.
-fn check_file(pipeline: &Pipeline, path: &Path) -> Result<(), CliError> {
-    if path == Path::new("-") {
-        return Ok(());
-    }
-    let mut lines = Lines::open(path)?;
-    while let Some(letter) = lines.next()? {
-        admitted(pipeline, &letter, &lines.place())?;
-    }
-    Ok(())
-}
-
 /// Publishes the letters of a file into the dead-letter queue, where each replaces the one with
 /// its ID. In between it stands there twice; done again, an import that was broken off ends well.
 pub(super) async fn execute(
     store: &mut Store,
     config: &Config,
     pipeline: &Pipeline,
-    args: &Args,
+    (args, input): (&Args, Option<&Input>),
     out: &mut Out,
 ) -> Result<Exit, CliError> {
-    args.filter.check()?;
-    check_file(pipeline, &args.file)?;
-    let mut reader = Reader::open(pipeline, args)?;
+    let Some(input) = input else { return Err(CliError::failed("there is nothing to import")) };
+    let mut reader = Reader::new(input, &args.filter)?;
     if args.dry_run {
         return rehearse(store, config, pipeline, &mut reader, out).await;
     }
@@ -123,7 +145,11 @@ pub(super) async fn execute(
     let mark = store.mark();
     let mut ids = Distinct::default();
     let (mut imported, mut edited, mut replaced) = (0, 0, 0);
-    while let Some(letters) = reader.next(store.shutdown()).await? {
+    loop {
+        let letters = reader.next()?;
+        if letters.is_empty() || store.interrupted() {
+            break;
+        }
         for letter in &letters {
             ids.is_new(&letter.info.id);
         }
@@ -176,7 +202,11 @@ async fn rehearse(
     out: &mut Out,
 ) -> Result<Exit, CliError> {
     let mut tally = Tally::begin(config, pipeline).await?;
-    while let Some(letters) = reader.next(store.shutdown()).await? {
+    loop {
+        let letters = reader.next()?;
+        if letters.is_empty() || store.interrupted() {
+            break;
+        }
         for letter in &letters {
             if store.interrupted() {
                 break;

@@ -71,16 +71,16 @@ fn cells(info: &DeadLetterInfo) -> Vec<String> {
         or_dash(&info.class),
         or_dash(&info.code),
         or_dash(&info.column),
-        first_words(info.reason.as_deref().unwrap_or("-")),
+        first_words(info.reason.as_deref().unwrap_or("-"), SHORT_REASON),
         info.attempts.map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()),
         info.replays.to_string(),
     ]
 }
 
-/// The beginning of a reason in one line, cut between words where there are any.
-pub(super) fn first_words(reason: &str) -> String {
+/// The beginning of a reason in one line of so many characters, cut between words where there are any.
+pub(super) fn first_words(reason: &str, most: usize) -> String {
     let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-    let Some((end, _)) = line.char_indices().nth(SHORT_REASON) else { return line };
+    let Some((end, _)) = line.char_indices().nth(most) else { return line };
     let cut = &line[..end];
     let cut = cut.rsplit_once(' ').map_or(cut, |(words, _)| words);
     format!("{cut} …")
@@ -110,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_long_reason_is_cut_between_words() {
-        let cut = first_words(&"word\n".repeat(100));
+        let cut = first_words(&"word\n".repeat(100), SHORT_REASON);
         assert!(cut.ends_with("word …") && cut.chars().count() <= SHORT_REASON + 2, "{cut}");
-        assert_eq!(first_words(&"ü".repeat(100)).chars().count(), SHORT_REASON + 2);
+        assert_eq!(first_words(&"ü".repeat(100), SHORT_REASON).chars().count(), SHORT_REASON + 2);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::cli::output::{Out, complain};
 use crate::config::{Config, DeadLetter, Deduplicate, Pipeline};
 use crate::dead_letter;
 use crate::message::Envelope;
-use crate::rabbitmq::AT_ONCE;
+use crate::rabbitmq::{AT_ONCE, QueueState};
 
 /// Messages that are followed at a time, about 300 bytes each: more of them go in several waves.
 const WAVE: usize = 50_000;
@@ -105,8 +105,14 @@ pub(super) async fn execute(
     if matches!(&pipeline.dead_letter, DeadLetter::Queue { name, .. } if name == target) {
         return Err(CliError::usage(format!("--to: \"{target}\" is the dead-letter queue itself")));
     }
-    if store.waiting_in(target).await?.is_none() {
-        return Err(CliError::failed(format!("there is no queue \"{target}\" to send them to")));
+    match store.look_at(target).await? {
+        QueueState::Missing => {
+            return Err(CliError::failed(format!("there is no queue \"{target}\" to send them to")));
+        }
+        QueueState::Present { consumers: 0, .. } if follows => {
+            complain(&format!("nobody reads queue {target} now: until the worker runs, nothing becomes known"));
+        }
+        QueueState::Present { .. } => {}
     }
     let mut judge = if follows { Some(Judge::open(config, pipeline).await?) } else { None };
     let max = pipeline.limits.max_replays;

@@ -17,6 +17,8 @@ use crate::config::Pipeline;
 
 /// Causes that are told apart.
 const MAX_GROUPS: usize = 1000;
+/// Characters of a sample reason.
+const REASON: usize = 140;
 /// Characters of a full bar.
 const BAR: usize = 20;
 
@@ -41,6 +43,9 @@ struct Group {
     /// Of the first letter.
     reason: Option<String>,
     sample: String,
+    /// For people, who see the sample's ID in it.
+    #[serde(skip)]
+    show: String,
     command: String,
 }
 
@@ -53,6 +58,7 @@ impl Group {
         let info = letter.info.clone();
         let group = fingerprint(&info);
         Group {
+            show: format!("{program} dlq show {pipeline} {}", info.id.chars().take(SHORT_ID).collect::<String>()),
             command: format!("{program} dlq replay {pipeline} --group {group} --dry-run"),
             group,
             class: info.class,
@@ -96,14 +102,14 @@ impl Group {
         let bar = format!("{}{}", "█".repeat(full), "░".repeat(BAR - full));
         [
             format!("{}  {:>7}  {bar} {:>5.1} %  {}", self.group, self.count, self.share * 100.0, escape(&cause)),
-            format!("    {}", escape(&first_words(self.reason.as_deref().unwrap_or("no reason given")))),
+            format!("    {}", escape(&first_words(self.reason.as_deref().unwrap_or("no reason given"), REASON))),
             format!(
-                "    first {}, last {}; attempts {attempts}, replays {}; for one: {}",
+                "    first {}, last {}; attempts {attempts}, replays {}",
                 time(self.first_failed_at),
                 time(self.last_failed_at),
                 self.replays_max,
-                escape(&self.sample.chars().take(SHORT_ID).collect::<String>())
             ),
+            format!("    {}", escape(&self.show)),
             format!("    {}", escape(&self.command)),
         ]
         .join("\n")
@@ -197,7 +203,8 @@ mod tests {
         let text = group.text();
         for part in [
             "2  ██████████░░░░░░░░░░  50.0 %  mapping lossy, column qty",
-            "first 2025-11-20T01:02:03Z, last 2025-11-21T05:28:00Z; attempts 1 to 4, replays 0; for one: 0123456789ab",
+            "first 2025-11-20T01:02:03Z, last 2025-11-21T05:28:00Z; attempts 1 to 4, replays 0\n",
+            "rabbit-sink dlq show orders 0123456789ab\n",
             &format!("rabbit-sink dlq replay orders --group {} --dry-run", group.group),
         ] {
             assert!(text.contains(part), "{part}\n{text}");

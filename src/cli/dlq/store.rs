@@ -244,16 +244,12 @@ impl Store {
         }
     }
 
-    /// Messages that wait in a queue; `None`: there is no such queue.
-    pub(super) async fn waiting_in(&mut self, queue: &str) -> Result<Option<u64>, CliError> {
-        let state = match &mut self.place {
-            Place::Queue(place) => place.connection.queue_exists(queue).await.map_err(refused)?,
-            Place::Table(table) => table.waiting_in(queue).await?,
-        };
-        Ok(match state {
-            QueueState::Present { ready, .. } => Some(ready),
-            QueueState::Missing => None,
-        })
+    /// What can be seen of a queue.
+    pub(super) async fn look_at(&mut self, queue: &str) -> Result<QueueState, CliError> {
+        match &mut self.place {
+            Place::Queue(place) => place.connection.queue_exists(queue).await.map_err(refused),
+            Place::Table(table) => table.look_at(queue).await,
+        }
     }
 
     /// Gives the lock back and says goodbye.
@@ -290,7 +286,8 @@ impl From<Held> for Taken {
 /// A broker that answers, but with a no, is reachable.
 pub(super) fn refused(failure: Failure) -> CliError {
     match failure.code.as_ref() {
-        "404" | "405" => CliError::failed(sentence(&failure)),
+        "404" => CliError::failed(sentence(&failure)),
+        "405" => CliError::failed(failure.message.into_owned()),
         _ => failure.into(),
     }
 }

@@ -162,8 +162,8 @@ impl TablePlace {
         }
     }
 
-    /// As [`super::store::Store::waiting_in`].
-    pub(super) async fn waiting_in(&mut self, queue: &str) -> Result<QueueState, CliError> {
+    /// As [`super::store::Store::look_at`].
+    pub(super) async fn look_at(&mut self, queue: &str) -> Result<QueueState, CliError> {
         let (connection, _) = self.broker.connected().await.map_err(refused)?;
         connection.queue_exists(queue).await.map_err(refused)
     }
