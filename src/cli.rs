@@ -26,6 +26,7 @@ mod init;
 mod man;
 mod output;
 mod pause;
+mod reload;
 mod resume;
 mod run;
 mod schema;
@@ -187,7 +188,7 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
     }
     let config = || load(&cli.global.config);
     match cli.command {
-        Command::Run(args) => run::execute(config()?, args, out),
+        Command::Run(args) => run::execute(&cli.global.config, config()?, args, out),
         Command::Check(args) => one_task(check::execute(&config()?, &args, out)),
         Command::Explain(args) => one_task(explain::execute(&config()?, &args, out)),
         Command::Test(args) => test::execute(&config()?, &args, out),

@@ -11,6 +11,7 @@ use crate::catalogue::TableName;
 
 mod admin;
 mod brokers;
+mod changes;
 mod checks;
 mod columns;
 mod credentials;
@@ -35,6 +36,7 @@ mod tree;
 mod units;
 
 pub use admin::AdminSocket;
+pub use changes::{Changes, needs_restart};
 pub use credentials::{Credentials, Fresh};
 pub(crate) use host::is_loopback;
 pub use load::{load, load_str, process_environment};
@@ -67,6 +69,8 @@ pub struct Worker {
     pub shutdown_timeout: Duration,
     /// Between two looks whether every replica is to pause.
     pub pause_poll: Duration,
+    /// Between two looks at the config file's content; zero: it is read again at SIGHUP alone.
+    pub watch_config: Duration,
 }
 
 /// `[admin]`
@@ -106,6 +110,8 @@ pub struct TlsFiles {
     pub cert_file: Option<PathBuf>,
     /// PEM key of our own certificate.
     pub key_file: Option<PathBuf>,
+    /// A hash of what stood in them when the config was read: connections read them anew.
+    pub contents: [u8; 32],
 }
 
 /// `[rabbitmq]`, `[brokers.*]`

@@ -53,6 +53,15 @@ impl Worker {
         self
     }
 
+    /// Goes on with these configs, as they come: pipelines of which something has changed, their broker and database
+    /// included, are drained and started again; new ones are started, those that are gone are drained. It then ends
+    /// only when told to. Not heeded with [`Worker::until_empty`].
+    #[must_use]
+    pub fn reloads(mut self, configs: watch::Receiver<Arc<Config>>) -> Self {
+        self.options.reloads = Some(configs);
+        self
+    }
+
     /// A handle to look at it while it runs.
     pub fn watch(&self) -> Watch {
         Watch { status: self.status.clone() }

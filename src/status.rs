@@ -2,7 +2,7 @@
 //! write it, and the admin listener and the summary, which read it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -172,6 +172,15 @@ impl PipelineStatus {
         *self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn begin(&self, consumers: usize, hold: Duration) {
+        *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = hold;
+        // Whatever its consumers held is the broker's, also where they were broken off.
+        self.unsettled_redelivered.store(0, Ordering::Relaxed);
+        let mut entries = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.resize_with(consumers, ConsumerState::starting);
+        entries.iter_mut().for_each(ConsumerState::begin);
+    }
+
     /// Changes one consumer's entry.
     pub fn update(&self, consumer: usize, change: impl FnOnce(&mut ConsumerState)) {
         // A poisoned lock means that a reader panicked; the entries are whole all the same.
@@ -298,6 +307,21 @@ impl WorkerStatus {
         WorkerStatus { pipelines: Arc::new(RwLock::new(named)), ..WorkerStatus::default() }
     }
 
+    /// A pipeline is started, for the first time or again: its counters go on.
+    pub fn begin(&self, pipeline: &crate::config::Pipeline) -> Arc<PipelineStatus> {
+        let mut pipelines = self.pipelines.write().unwrap_or_else(PoisonError::into_inner);
+        let consumers = usize::from(pipeline.consumers);
+        let entry = pipelines.entry(pipeline.name.clone());
+        let status = entry.or_insert_with(|| Arc::new(PipelineStatus::new(&pipeline.name, consumers)));
+        status.begin(consumers, pipeline.retry.hold);
+        Arc::clone(status)
+    }
+
+    /// A pipeline is no more. Returns what there is to say of it.
+    pub fn end(&self, name: &str) -> Option<Arc<PipelineStatus>> {
+        self.pipelines.write().unwrap_or_else(PoisonError::into_inner).remove(name)
+    }
+
     /// How the last loading of the config went.
     pub fn reload(&self) -> Reload {
         // Changes are whole: a poisoned lock has nothing half-written behind it.
@@ -309,6 +333,11 @@ impl WorkerStatus {
         self.reload.lock().unwrap_or_else(PoisonError::into_inner).happened(taken);
     }
 
+    /// Keys that the config in use has changed and that only a restart can follow.
+    pub fn needs_restart(&self, keys: Vec<&'static str>) {
+        self.reload.lock().unwrap_or_else(PoisonError::into_inner).needs_restart = keys;
+    }
+
     /// All of them as of now, by name.
     pub fn pipelines(&self) -> Vec<Arc<PipelineStatus>> {
         // The map is whole after each change, even if somebody panicked.
@@ -318,5 +347,34 @@ impl WorkerStatus {
     /// The one of this name.
     pub fn pipeline(&self, name: &str) -> Option<Arc<PipelineStatus>> {
         self.pipelines.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipeline_that_starts_again_counts_on_and_holds_nothing() {
+        let text = "[rabbitmq]\nurl = \"amqp://a\"\n[database]\nurl = \"sqlite://x.db\"\n[pipelines.orders]\n\
+                    queue = \"q\"\ntable = \"t\"\nconsumers = 2\n[pipelines.orders.retry]\nhold = \"7m\"\n";
+        let config = crate::config::load_str("a", text, &[]).unwrap();
+        let status = WorkerStatus::with([PipelineStatus::new("orders", 1)]);
+        let before = status.pipeline("orders").unwrap();
+        before.written.inc_by(5);
+        before.unsettled_redelivered.store(3, Ordering::Relaxed);
+        before.update(0, |consumer| {
+            consumer.state = State::Running;
+            consumer.settled = 5;
+            consumer.unsettled = 4;
+        });
+        let pipeline = status.begin(&config.pipelines["orders"]);
+        assert_eq!((pipeline.written.get(), pipeline.unsettled(), pipeline.hold()), (5, 0, Duration::from_secs(420)));
+        // Pruning waits for these.
+        assert_eq!(pipeline.unsettled_redelivered.load(Ordering::Relaxed), 0);
+        let consumers = pipeline.consumers();
+        assert_eq!(consumers.iter().map(|consumer| consumer.settled).collect::<Vec<_>>(), [5, 0]);
+        assert!(consumers.iter().all(|consumer| consumer.state == State::Starting));
+        assert!(status.end("orders").is_some() && status.pipeline("orders").is_none());
     }
 }

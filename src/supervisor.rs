@@ -5,6 +5,7 @@
 //! never spends a delivery.
 
 mod attach;
+mod fleet;
 mod hindrance;
 mod keeper;
 mod letter_box;
@@ -16,16 +17,17 @@ mod prune;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 use crate::config::{self, Config};
 use crate::error::{ErrorClass, Failure};
-use crate::shutdown::{Phase, Shutdown, reached};
+use crate::rabbitmq::Rabbitmq;
+use crate::shutdown::Shutdown;
 use crate::sink::{self, Database};
 use crate::status::{Reason, State, WorkerStatus};
 use crate::summary::Summary;
 use crate::telemetry::traces::Traces;
-use pool::Pool;
+use fleet::Fleet;
 
 /// What `run` was told.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,8 @@ pub struct RunOptions {
     pub until_empty: bool,
     /// Pipelines whose marker row may be replaced.
     pub adopt: Vec<String>,
+    /// Configs to go on with, as they come; none under `until_empty`. [`check`] them first.
+    pub reloads: Option<watch::Receiver<Arc<Config>>>,
 }
 
 /// Makes the database that a config names: [`sink::open`], or what an embedding program puts in its
@@ -46,8 +50,17 @@ pub async fn run(config: Arc<Config>, options: RunOptions, status: WorkerStatus,
     run_on(&sink::open, config, options, status, shutdown).await
 }
 
+/// Whether the databases and brokers of a config could be used at all: nothing is connected to.
+///
+/// # Errors
+/// The first failure, class `config`.
+pub fn check(config: &Config) -> Result<(), Failure> {
+    config.databases.values().try_for_each(|database| sink::open(database).map(|_| ()))?;
+    config.brokers.values().try_for_each(|broker| Rabbitmq::new(broker).map(|_| ()))
+}
+
 /// As [`run`], on databases of the caller's making. `open` is called once for each pipeline and once more for each
-/// database, at the start; a failure of it pauses that pipeline.
+/// database, at the start and at each reload; a failure of it pauses that pipeline.
 pub async fn run_on(
     open: Open<'_>,
     config: Arc<Config>,
@@ -56,29 +69,7 @@ pub async fn run_on(
     shutdown: Shutdown,
 ) -> Vec<Summary> {
     let traces = traces(&config);
-    let mut tasks = JoinSet::new();
-    for name in config.pipelines.keys() {
-        match Pool::new(open, &config, name, &options, &status, traces.as_ref()) {
-            Ok(pool) => pool.start(&mut tasks, &shutdown),
-            Err(failure) => {
-                if let Some(pipeline) = status.pipeline(name) {
-                    for index in 0..pipeline.consumers().len() {
-                        pipeline.update(index, |entry| entry.enter(name, State::Paused, Some(Reason::from(&failure))));
-                    }
-                }
-            }
-        }
-    }
-    let _polled = pauses::keep_polled(open, &config, &status, &shutdown);
-    let mut stopping = shutdown.clone();
-    let patience = async {
-        reached(&mut stopping, Phase::Drain).await;
-        tokio::time::timeout(config.worker.shutdown_timeout, reached(&mut stopping, Phase::Abort)).await.ok();
-    };
-    tokio::select! {
-        () = async { while tasks.join_next().await.is_some() {} } => {}
-        () = patience => tracing::warn!("not everything was settled in time; what is left goes back to the broker"),
-    }
+    Fleet::new(open, config, options, status.clone(), traces.clone(), shutdown).run().await;
     if let Some(traces) = traces {
         traces.stop().await;
     }

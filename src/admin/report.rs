@@ -19,6 +19,8 @@ pub struct Report {
     pub config_loaded: String,
     /// Why a newer one was refused, while none has been taken since.
     pub config_refused: Option<String>,
+    /// Keys that this config has changed and that only a restart can follow.
+    pub config_needs_restart: Vec<&'static str>,
     /// Bytes of this process in RAM, where known.
     pub memory_bytes: Option<u64>,
     /// What its control group may have; `null`: no limit, or not known.
@@ -130,6 +132,7 @@ impl Report {
             version: env!("CARGO_PKG_VERSION"),
             config_loaded: format!("{:.0}", reload.succeeded),
             config_refused: reload.refused,
+            config_needs_restart: reload.needs_restart,
             memory_bytes: telemetry::memory(),
             memory_limit_bytes: telemetry::memory_limit(),
             pipelines: status.pipelines().iter().map(|pipeline| PipelineReport::of(pipeline, now)).collect(),

@@ -1,6 +1,7 @@
 //! `run`: the worker.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,16 +11,15 @@ use tokio::task::JoinSet;
 
 use super::exit::{self, CliError, Exit};
 use super::output::Out;
+use super::reload::Reloader;
 use super::signals;
 use crate::admin::{self, Listener, Socket};
-use crate::checks::{self, Level};
 use crate::config::{Config, Secret};
 use crate::nearest::no_such_pipeline;
 use crate::shutdown::{Phase, Shutdown, reached};
 use crate::status::WorkerStatus;
 use crate::summary::Summary;
 use crate::supervisor::{self, RunOptions};
-use crate::telemetry;
 
 /// Beyond `shutdown_timeout`, which the supervisor keeps itself: only a wedge gets here.
 const OVERTIME: Duration = Duration::from_secs(2);
@@ -35,17 +35,17 @@ pub(super) struct Args {
 }
 
 /// Runs the worker to its end and prints its summary.
-pub(super) fn execute(config: Config, args: Args, out: &mut Out) -> Result<Exit, CliError> {
+pub(super) fn execute(path: &Path, config: Config, args: Args, out: &mut Out) -> Result<Exit, CliError> {
     if let Some(unknown) = args.adopt.iter().find(|name| !config.pipelines.contains_key(*name)) {
         let message = no_such_pipeline(unknown, config.pipelines.keys().map(String::as_str));
         return Err(CliError::usage(format!("--adopt: {message}")));
     }
-    let options = RunOptions { until_empty: args.until_empty, adopt: args.adopt };
+    let options = RunOptions { until_empty: args.until_empty, adopt: args.adopt, reloads: None };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::failed(format!("the runtime can't be started: {error}")))?;
-    let ended = runtime.block_on(work(Arc::new(config), options));
+    let ended = runtime.block_on(work(path.to_owned(), Arc::new(config), options));
     // Whatever still waits for a server must not keep the process.
     runtime.shutdown_background();
     let (summaries, exit) = ended?;
@@ -55,17 +55,20 @@ pub(super) fn execute(config: Config, args: Args, out: &mut Out) -> Result<Exit,
     Ok(exit)
 }
 
-async fn work(config: Arc<Config>, options: RunOptions) -> Result<(Vec<Summary>, Exit), CliError> {
-    let memory = checks::memory(&config, telemetry::memory_limit(), telemetry::machine_memory());
-    if memory.level == Level::Warning {
-        tracing::warn!("{}", memory.sentence());
-    }
-    let shutdown =
-        signals::listen().map_err(|error| CliError::failed(format!("signals can't be listened for: {error}")))?;
+async fn work(path: PathBuf, config: Arc<Config>, mut options: RunOptions) -> Result<(Vec<Summary>, Exit), CliError> {
+    let deaf = |error| CliError::failed(format!("signals can't be listened for: {error}"));
+    let shutdown = signals::listen().map_err(deaf)?;
+    // A job runs with the config that it was started with.
+    let hangups = if options.until_empty { None } else { Some(signals::hangups().map_err(deaf)?) };
     let status = WorkerStatus::of(&config);
-    let (_token, token) = watch::channel(config.admin.token.clone());
-    let mut serving = serve_admin(&config, &status, &token).await?;
-    let overdue = overdue(shutdown.clone(), config.worker.shutdown_timeout + OVERTIME);
+    let reloader = Reloader::new(path, Arc::clone(&config), status.clone());
+    let current = reloader.config();
+    let mut serving = serve_admin(&config, &status, &reloader.token()).await?;
+    if let Some(hangups) = hangups {
+        options.reloads = Some(reloader.config());
+        serving.spawn(reloader.run(hangups));
+    }
+    let overdue = overdue(shutdown.clone(), current);
     let ended = tokio::select! {
         summaries = supervisor::run(Arc::clone(&config), options, status.clone(), shutdown.clone()) => {
             let phase = *shutdown.borrow();
@@ -78,8 +81,9 @@ async fn work(config: Arc<Config>, options: RunOptions) -> Result<(Vec<Summary>,
 }
 
 /// Returns when the worker must end even if it doesn't by itself.
-async fn overdue(mut shutdown: Shutdown, patience: Duration) {
+async fn overdue(mut shutdown: Shutdown, config: watch::Receiver<Arc<Config>>) {
     reached(&mut shutdown, Phase::Drain).await;
+    let patience = config.borrow().worker.shutdown_timeout + OVERTIME;
     if tokio::time::timeout(patience, reached(&mut shutdown, Phase::Abort)).await.is_err() {
         tracing::error!(
             "the worker did not stop within {} s; what isn't settled goes back to the broker",

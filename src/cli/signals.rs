@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first drains, a second stops at once.
+//! SIGTERM and SIGINT: the first drains, a second stops at once. SIGHUP: the config is read again.
 
 use std::io;
 
@@ -23,6 +23,14 @@ pub fn listen() -> io::Result<Shutdown> {
         sender.send_replace(Phase::Abort);
     });
     Ok(receiver)
+}
+
+/// SIGHUP, from now on; needs a runtime.
+///
+/// # Errors
+/// The handler can't be installed.
+pub(super) fn hangups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }
 
 async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {

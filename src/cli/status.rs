@@ -36,7 +36,25 @@ pub(super) async fn execute(config: &Config, out: &mut Out) -> Result<Exit, CliE
             out.line(&super::escape::escape(&format!("{name}: {guarantee}")));
         }
     }
+    for line in of_config(&report) {
+        out.line(&super::escape::escape_lines(&line));
+    }
     Ok(Exit::Done)
+}
+
+/// What somebody has to do about the config, if anything.
+fn of_config(report: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let (Some(refused), Some(loaded)) = (text(report, "config_refused"), text(report, "config_loaded")) {
+        lines.push(format!(
+            "config: the newest can't be used, the one of {loaded} goes on; mend it and reload once more\n\n{refused}"
+        ));
+    }
+    let keys = report.get("config_needs_restart").and_then(Value::as_array);
+    for key in keys.into_iter().flatten().filter_map(Value::as_str) {
+        lines.push(format!("config: {key} has changed and stays as it was until the worker is restarted"));
+    }
+    lines
 }
 
 fn row(pipeline: &Value) -> Vec<String> {
@@ -57,6 +75,6 @@ fn row(pipeline: &Value) -> Vec<String> {
     ]
 }
 
-fn text<'a>(pipeline: &'a Value, key: &str) -> Option<&'a str> {
-    pipeline.get(key)?.as_str()
+fn text<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    object.get(key)?.as_str()
 }

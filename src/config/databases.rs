@@ -75,6 +75,18 @@ fn settings(name: &str, section: &Section<'_>, address: Option<(DatabaseKind, St
 }
 
 impl Database {
+    /// The ledger is in the same place, whoever logs in.
+    pub fn is_same_place(&self, other: &Database) -> bool {
+        let place = |url: &Secret| {
+            let url = Url::parse(url.reveal()).ok()?;
+            let login = |name: &str| matches!(name, "user" | "password");
+            let query: Vec<(String, String)> =
+                url.query_pairs().into_owned().filter(|(name, _)| !login(name)).collect();
+            Some((url.host_str().map(str::to_owned), url.port(), url.path().to_owned(), query))
+        };
+        self.kind == other.kind && self.ledger_table == other.ledger_table && place(&self.url) == place(&other.url)
+    }
+
     /// With URL and password as their files have them now.
     pub fn fresh(&self) -> Fresh<Database> {
         Fresh::of(self, &self.credentials, || {

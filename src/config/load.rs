@@ -79,8 +79,11 @@ fn read(root: Section<'_>) -> Config {
 
 fn worker(root: &Section<'_>) -> Worker {
     let section = root.section("worker");
-    let worker =
-        Worker { shutdown_timeout: section.duration("shutdown_timeout"), pause_poll: section.duration("pause_poll") };
+    let worker = Worker {
+        shutdown_timeout: section.duration("shutdown_timeout"),
+        pause_poll: section.duration("pause_poll"),
+        watch_config: section.duration("watch_config"),
+    };
     section.finish();
     worker
 }

@@ -191,8 +191,8 @@ impl<'a> Section<'a> {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    /// A file that must be readable.
-    pub fn readable(&self, key: &'static str) -> Option<PathBuf> {
+    /// A file that must be readable, and what stands in it.
+    pub fn readable(&self, key: &'static str) -> Option<(PathBuf, Vec<u8>)> {
         super::secrets::readable(&self.field(key)?)
     }
 

@@ -13,6 +13,7 @@ use super::credentials::{Credentials, Kept};
 use super::field::Field;
 use super::reader::Section;
 use super::tree::Value;
+use crate::digest::sha256;
 
 /// A password or a URL with one in it: printing it shows nothing.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -93,11 +94,16 @@ pub(super) fn read_secret(field: &Field<'_>) -> Option<String> {
     opened(field, "the path of a file", "the secret", secret_of)
 }
 
-/// The path of a file that must be readable now, rather than fail at the first connection.
-pub(super) fn readable(field: &Field<'_>) -> Option<PathBuf> {
+/// Bytes of a PEM file that are compared.
+const MAX_PEM: u64 = 1 << 20;
+
+/// The path of a file that must be readable now, rather than fail at the first connection; and what stands in it.
+pub(super) fn readable(field: &Field<'_>) -> Option<(PathBuf, Vec<u8>)> {
     opened(field, "the path of a PEM file", "the file", |path| {
-        File::open(path).and_then(|mut file| file.read(&mut [0; 1])).map_err(|error| error.to_string())?;
-        Ok(path.to_owned())
+        let mut content = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(MAX_PEM).read_to_end(&mut content));
+        read.map_err(|error| error.to_string())?;
+        Ok((path.to_owned(), content))
     })
 }
 
@@ -148,11 +154,11 @@ pub(super) fn secret_of(path: &Path) -> Result<String, String> {
 
 /// `ca_file`, `cert_file`, `key_file`.
 pub(super) fn read_tls(section: &Section<'_>) -> TlsFiles {
-    let tls = TlsFiles {
-        ca_file: section.readable("ca_file"),
-        cert_file: section.readable("cert_file"),
-        key_file: section.readable("key_file"),
-    };
+    let files = ["ca_file", "cert_file", "key_file"].map(|key| section.readable(key));
+    let contents = files.each_ref().map(|file| file.as_ref().map_or(&[][..], |(_, content)| content));
+    let contents = sha256(&contents);
+    let [ca_file, cert_file, key_file] = files.map(|file| file.map(|(path, _)| path));
+    let tls = TlsFiles { ca_file, cert_file, key_file, contents };
     match (&tls.cert_file, &tls.key_file) {
         (Some(_), None) => section.contradiction(&["cert_file"], "needs key_file beside it".into(), None),
         (None, Some(_)) => section.contradiction(&["key_file"], "needs cert_file beside it".into(), None),

@@ -123,7 +123,7 @@ mod tests {
             heartbeat: Duration::from_secs(7),
             connect_timeout: Duration::from_secs(5),
             consumer_timeout: Duration::from_secs(1800),
-            tls: config::TlsFiles { ca_file: None, cert_file: cert_file.map(PathBuf::from), key_file: None },
+            tls: config::TlsFiles { cert_file: cert_file.map(PathBuf::from), ..config::TlsFiles::default() },
             connection_name: None,
             management_url: None,
             credentials: config::Credentials::default(),

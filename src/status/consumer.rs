@@ -124,6 +124,11 @@ impl ConsumerState {
         }
     }
 
+    /// Starts over; what it has counted goes on.
+    pub(super) fn begin(&mut self) {
+        *self = ConsumerState { settled: self.settled, ..ConsumerState::starting() };
+    }
+
     /// Changes the state and tells the log: changes are never throttled, new reasons neither, which
     /// come as slowly as attempts do. A state that goes on keeps its `since`, even if its reason
     /// changes.

@@ -1,8 +1,9 @@
 //! The consumers of one pipeline, and what they share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use super::keeper::Keeper;
@@ -11,11 +12,14 @@ use crate::config::Config;
 use crate::error::{ErrorClass, Failure};
 use crate::pipeline::{Context, Emptiness, Storm};
 use crate::rabbitmq::Rabbitmq;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Phase, Shutdown, reached};
 use crate::sink::Opening;
 use crate::status::WorkerStatus;
 use crate::telemetry::Throttle;
 use crate::telemetry::traces::Traces;
+
+/// For tasks to end that aren't waited for any longer.
+const ABORT: Duration = Duration::from_secs(1);
 
 /// One pipeline, ready to be started.
 pub(super) struct Pool {
@@ -60,18 +64,66 @@ impl Pool {
         Ok(Pool {
             context: Arc::new(context),
             rabbitmq: Rabbitmq::new(broker)?,
-            opening: if options.adopt.iter().any(|adopted| adopted == name) { Opening::Adopt } else { Opening::Create },
+            opening: Opening::Create,
             opened: Mutex::new(false),
             looked: Mutex::new(false),
         })
     }
 
-    /// A task for each consumer, and one that prunes.
-    pub fn start(self, tasks: &mut JoinSet<()>, shutdown: &Shutdown) {
+    /// Runs until told to stop or, under `--until-empty`, until it is done. Told to, it has as long as the config says by
+    /// then.
+    pub fn run(
+        mut self,
+        opening: Opening,
+        mut stopping: Shutdown,
+        config: watch::Receiver<Arc<Config>>,
+    ) -> (Begun, impl Future<Output = ()> + Send + 'static) {
+        self.opening = opening;
         let pool = Arc::new(self);
-        for index in 0..usize::from(pool.context.config.consumers) {
-            tasks.spawn(Keeper::new(Arc::clone(&pool), index, shutdown.clone()).keep());
-        }
-        tasks.spawn(prune::keep_pruned(Arc::clone(&pool.context), shutdown.clone()));
+        let begun = Begun(Arc::clone(&pool));
+        let running = async move {
+            let name = pool.context.config.name.clone();
+            let mut tasks = JoinSet::new();
+            for index in 0..usize::from(pool.context.config.consumers) {
+                tasks.spawn(Keeper::new(Arc::clone(&pool), index, stopping.clone()).keep());
+            }
+            tasks.spawn(prune::keep_pruned(Arc::clone(&pool.context), stopping.clone()));
+            drop(pool);
+            let patience = async {
+                reached(&mut stopping, Phase::Drain).await;
+                let timeout = config.borrow().worker.shutdown_timeout;
+                tokio::time::timeout(timeout, reached(&mut stopping, Phase::Abort)).await.ok();
+            };
+            tokio::select! {
+                () = async { while tasks.join_next().await.is_some() {} } => {}
+                () = patience => {
+                    tracing::warn!(
+                        pipeline = name,
+                        "not everything was settled in time; what is left goes back to the broker"
+                    );
+                    // A successor is not to meet it. What stands still doesn't end even so.
+                    tokio::time::timeout(ABORT, tasks.shutdown()).await.ok();
+                }
+            }
+        };
+        (begun, running)
+    }
+}
+
+/// A pool that was started.
+pub(super) struct Begun(Arc<Pool>);
+
+impl Begun {
+    /// Its ledger and its table of dead letters were there once, and the pipeline of that name in this config has the
+    /// same ones.
+    pub fn has_its_tables_in(&self, config: &Config, name: &str) -> bool {
+        let old = &self.0.context;
+        let Some(pipeline) = config.pipelines.get(name) else { return false };
+        let Some(database) = config.databases.get(&pipeline.database) else { return false };
+        // One that was to find them and didn't may not make them, nor may its successor.
+        let had = self.0.opening == Opening::Existing || self.0.opened.try_lock().is_ok_and(|opened| *opened);
+        had && old.database_config.is_same_place(database)
+            && old.config.deduplicate == pipeline.deduplicate
+            && old.config.dead_letter == pipeline.dead_letter
     }
 }

@@ -122,6 +122,38 @@ async fn it_waits_for_what_is_missing_and_dropping_it_loses_nothing() {
     scene.broker.delete(&scene.queue).await;
 }
 
+/// It takes up a new pipeline, and counts on in one that has changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_goes_on_with_another_config() {
+    let scene = Scene::with_table(Server::Sqlite).await;
+    scene.database.execute("CREATE TABLE others (id varchar(40) PRIMARY KEY)").await;
+    let queue = unique_name("other");
+    scene.broker.declare(&queue, Kind::Classic).await;
+    let load = |keys: &str| {
+        let text = scene.config().replace("[pipelines.orders]\n", &format!("[pipelines.orders]\n{keys}\n"));
+        let other = format!("[pipelines.other]\nqueue = \"{queue}\"\ntable = \"others\"\n");
+        let text = if keys.is_empty() { text } else { text + &other };
+        std::sync::Arc::new(rabbit_sink::load_str("embedded.toml", &text, &[]).expect("a right config"))
+    };
+    let configs = tokio::sync::watch::Sender::new(load(""));
+    let worker = scene.worker().reloads(configs.subscribe());
+    let watch = worker.watch();
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(worker.run(async { drop(told.await) }));
+    scene.publish(0..20).await;
+    scene.has(20).await;
+    configs.send_replace(load("prefetch = 3000"));
+    let states = || watch.summaries().iter().map(|summary| summary.state).collect::<Vec<_>>();
+    eventually(PATIENCE, "both run", async || states() == [State::Running; 2]).await;
+    scene.publish(20..40).await;
+    scene.has(40).await;
+    tell.send(()).expect("it listens");
+    let summaries = tokio::time::timeout(PATIENCE, running).await.expect("it ends").expect("no panic");
+    assert_eq!((summaries.len(), summaries[0].written), (2, 40));
+    scene.broker.delete(&scene.queue).await;
+    scene.broker.delete(&queue).await;
+}
+
 /// A stop is obeyed before anything could be connected to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_stops_though_nothing_answers() {

@@ -60,7 +60,7 @@ async fn a_worker_that_holds_gives_back_and_ends_at_once() {
 }
 
 /// A worker in the middle of a write that can't end, since somebody else has locked the table.
-async fn stuck_in_a_write(scene: &mut Scene, worker_keys: &str) -> (Worker, sqlx::PgConnection) {
+pub async fn stuck_in_a_write(scene: &mut Scene, worker_keys: &str) -> (Worker, sqlx::PgConnection) {
     let config =
         scene.config("").replacen("[admin]", "lock_timeout = \"60s\"\nstatement_timeout = \"90s\"\n[admin]", 1);
     let mut worker = Worker::run(&format!("{worker_keys}{config}"));

@@ -5,6 +5,7 @@ mod hold;
 mod metrics;
 mod pace;
 mod pause;
+mod reload;
 pub mod scene;
 mod telling;
 mod traces;

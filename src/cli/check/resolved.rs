@@ -14,6 +14,7 @@ pub(super) fn print(config: &Config) -> String {
     text.section("worker");
     text.time("shutdown_timeout", config.worker.shutdown_timeout);
     text.time("pause_poll", config.worker.pause_poll);
+    text.time("watch_config", config.worker.watch_config);
     text.section("admin");
     text.text("listen", &config.admin.listen.map_or_else(|| "off".to_owned(), |address| address.to_string()));
     let socket = config.admin.socket.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string);

@@ -26,6 +26,14 @@ pub(super) static WORKER: Keys = Keys {
              for it.",
             "\"1m\"",
         ),
+        key(
+            "watch_config",
+            Duration(std::time::Duration::ZERO, HOUR),
+            Is("\"0s\""),
+            "How often the content of this file, and of those that it names (secrets, certificates), is compared with what \
+             was read; a change [reloads](operations.md#reload) it. `0s`: only SIGHUP does.",
+            "\"10s\"",
+        ),
     ],
     exclusive: &[],
 };
