@@ -13,7 +13,7 @@ mod process;
 mod throttle;
 pub mod traces;
 
-pub use process::{memory, memory_limit};
+pub use process::{machine_memory, memory, memory_limit};
 pub use throttle::{Passed, Throttle};
 
 /// The environment variable that sets the level where `--log-level` doesn't.

@@ -121,7 +121,9 @@ fn idle(mapping: &ColumnMapping, column: &Column) -> Option<Finding> {
 /// Which columns are filled, and which are left out, in one line.
 pub(super) fn told(table: &Table, filled: &[&Column]) -> String {
     let names = |columns: Vec<&Column>| {
-        columns.iter().map(|column| format!("{} {}", column.name, column.sql_type)).collect::<Vec<_>>().join(", ")
+        // SQLite's columns may have no type.
+        let named = |column: &&Column| format!("{} {}", column.name, column.sql_type).trim_end().to_owned();
+        columns.iter().map(named).collect::<Vec<_>>().join(", ")
     };
     let left: Vec<&Column> =
         table.columns.iter().filter(|column| !filled.iter().any(|other| other.name == column.name)).collect();

@@ -13,6 +13,7 @@ use super::output::Out;
 use crate::checks::{self, Finding, Level, Report};
 use crate::config::Config;
 use crate::guarantee::Assessment;
+use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -51,7 +52,7 @@ pub(super) async fn execute(config: &Config, args: &Args, out: &mut Out) -> Resu
     }
     let reports = join_all(config.pipelines.values().map(|pipeline| checks::pipeline(config, pipeline, args.offline)));
     let reports = reports.await;
-    let memory = checks::memory(config, crate::telemetry::memory_limit());
+    let memory = checks::memory(config, telemetry::memory_limit(), telemetry::machine_memory());
     for report in &reports {
         print(report, out);
     }

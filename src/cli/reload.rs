@@ -101,6 +101,7 @@ impl Reloader {
         for key in &needs_restart {
             tracing::warn!("{key} has changed in the config: it stays as it was until the worker is restarted");
         }
+        super::run::warn_of_memory(config);
         self.status.needs_restart(needs_restart);
         self.status.reloaded(Ok(()));
         self.token.send_replace(config.admin.token.clone());

@@ -14,12 +14,14 @@ use super::output::Out;
 use super::reload::Reloader;
 use super::signals;
 use crate::admin::{self, Listener, Socket};
+use crate::checks::{self, Level};
 use crate::config::{Config, Secret};
 use crate::nearest::no_such_pipeline;
 use crate::shutdown::{Phase, Shutdown, reached};
 use crate::status::WorkerStatus;
 use crate::summary::Summary;
 use crate::supervisor::{self, RunOptions};
+use crate::telemetry;
 
 /// Beyond `shutdown_timeout`, which the supervisor keeps itself: only a wedge gets here.
 const OVERTIME: Duration = Duration::from_secs(2);
@@ -56,6 +58,7 @@ pub(super) fn execute(path: &Path, config: Config, args: Args, out: &mut Out) ->
 }
 
 async fn work(path: PathBuf, config: Arc<Config>, mut options: RunOptions) -> Result<(Vec<Summary>, Exit), CliError> {
+    warn_of_memory(&config);
     let deaf = |error| CliError::failed(format!("signals can't be listened for: {error}"));
     let shutdown = signals::listen().map_err(deaf)?;
     // A job runs with the config that it was started with.
@@ -78,6 +81,14 @@ async fn work(path: PathBuf, config: Arc<Config>, mut options: RunOptions) -> Re
     };
     serving.shutdown().await;
     Ok((ended.1, ended.0))
+}
+
+/// Where this config may take more than there is.
+pub(super) fn warn_of_memory(config: &Config) {
+    let memory = checks::memory(config, telemetry::memory_limit(), telemetry::machine_memory());
+    if memory.level == Level::Warning {
+        tracing::warn!("{}", memory.sentence());
+    }
 }
 
 /// Returns when the worker must end even if it doesn't by itself.

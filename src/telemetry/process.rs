@@ -76,6 +76,11 @@ fn started(stat: &str, machine: &str) -> Option<f64> {
     Some(boot as f64 + ticks(stat, 19)? / TICKS)
 }
 
+/// Bytes of memory that the machine has, where known.
+pub fn machine_memory() -> Option<u64> {
+    field(&read_to_string("/proc/meminfo").unwrap_or_default(), "MemTotal:", 0).map(|kib| kib * 1024)
+}
+
 /// Bytes that this process's control group may have; `None`: without a limit.
 pub fn memory_limit() -> Option<u64> {
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -112,6 +117,7 @@ mod tests {
         let process = Process::now();
         let resident = process.resident_bytes.unwrap();
         assert!(resident > 1 << 20 && resident < 1 << 40, "{resident}");
+        assert!(machine_memory().unwrap() > resident);
         let started = process.start_seconds.unwrap();
         let now = jiff::Timestamp::now().as_second() as f64;
         assert!(started > 1.6e9 && started <= now + 2.0, "{started} {now}");

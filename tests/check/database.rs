@@ -320,3 +320,20 @@ async fn times_and_zones_of_what_is_no_time_are_told() {
         broker.delete(&queue).await;
     }
 }
+
+/// A clock that is apart is told by how much, before the ledger is pruned by it.
+#[tokio::test]
+async fn a_databases_clock_that_is_apart_is_told() {
+    let database = TestDatabase::fresh(Server::Mysql).await;
+    database.execute(super::TABLE).await;
+    let broker = Broker::shared().await;
+    let queue = unique_name("check");
+    broker.declare(&queue, Kind::Classic).await;
+    // The session's own clock, which the server's functions go by.
+    let apart = "on_connect = [\"SET timestamp = UNIX_TIMESTAMP() - 3600\"]\n[admin]";
+    let config = config(&shared_amqp_url(), &database.url, &queue, "").replace("[admin]", apart);
+    check(&config).await.expect(0);
+    let said = about(&lines(&config).await, "clock").join("\n");
+    assert!(said.starts_with("warning: the database's is 36") && said.ends_with(" s behind ours"), "{said}");
+    broker.delete(&queue).await;
+}

@@ -207,6 +207,24 @@ async fn a_demanded_guarantee_is_refused_where_it_can_not_be_kept() {
     broker.delete(&queue).await;
 }
 
+/// More than any machine has that runs this: told by `check` and by the worker's start.
+#[tokio::test]
+async fn what_would_not_fit_into_memory_is_told() {
+    let (broker, database) = (Broker::shared().await, TestDatabase::fresh(Server::Sqlite).await);
+    database.execute(TABLE).await;
+    let queue = unique_name("check");
+    broker.declare(&queue, Kind::Classic).await;
+    let huge = "consumers = 16\nprefetch = 65535\nlimits = { max_unacked_bytes = \"64GiB\", max_body = \"1GiB\" }";
+    let config = config(&shared_amqp_url(), &database.url, &queue, huge);
+    let said = "memory: at worst 1081392 MiB: orders 16 × (65536 MiB unacked + 2048 MiB in a batch";
+    let exit = check(&config).await.expect(0);
+    assert!(exit.stdout.contains(&format!("! {said}")), "{}", exit.stdout);
+    let exit = Worker::until_empty(&config).await.expect(0);
+    assert!(exit.stderr.contains(said), "{}", exit.stderr);
+    broker.delete(&queue).await;
+    broker.delete(&format!("{queue}.dead")).await;
+}
+
 #[tokio::test]
 async fn the_resolved_config_shows_the_environment_and_no_secret() {
     let text = config("amqp://u:geheim@h/%2f", "postgres://u@h/d", "q", "").replace(

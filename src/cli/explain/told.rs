@@ -100,7 +100,7 @@ impl Told<'_> {
         let filled = |name: &str| self.steps.columns.iter().any(|step| step.column == name);
         let columns = self.table.iter().flat_map(|table| &table.columns);
         let left = columns.filter(|column| !self.steps.columns.is_empty() && !filled(&column.name));
-        left.map(|column| escape(&format!("{} {}", column.name, column.sql_type))).collect()
+        left.map(|column| escape(format!("{} {}", column.name, column.sql_type).trim_end())).collect()
     }
 
     fn outcome(&self) -> String {
