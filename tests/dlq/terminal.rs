@@ -18,7 +18,9 @@ impl Terminal {
     fn new(scene: &Scene, command: &str) -> Terminal {
         let keys = new_folder("terminal").join("keys");
         assert!(Command::new("mkfifo").arg(&keys).status().unwrap().success());
-        let typed = format!("exec script -q -e -c '{} dlq {command}' /dev/null <{}", Worker::program(), keys.display());
+        // `exec`: some shells stay between, and Ctrl-C would end them with a code of their own.
+        let typed =
+            format!("exec script -q -e -c 'exec {} dlq {command}' /dev/null <{}", Worker::program(), keys.display());
         let mut shell = Command::new("sh");
         shell.args(["-c", &typed]);
         let worker = Worker::spawn(shell, &scene.config, []);
