@@ -6,7 +6,7 @@ use std::path::Path;
 use super::keys::ROOT;
 use super::problems::{ConfigErrors, Problems};
 use super::reader::Section;
-use super::tree::{At, Table};
+use super::tree::At;
 use super::{Config, Worker, admin, brokers, checks, databases, environment, pipelines, syntax, together, traces};
 
 /// Reads the config file and what the environment sets over it (`RABBIT_SINK__SECTION__KEY`, and `${NAME}` within
@@ -41,8 +41,7 @@ pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Config, Con
 /// All mistakes at once; see [`ConfigErrors`].
 pub fn load_str(name: &str, text: &str, environment: &[(String, String)]) -> Result<Config, ConfigErrors> {
     let problems = Problems::default();
-    let Some(document) = syntax::parse(text, &problems) else { return Err(problems.report(name, text, None)) };
-    let mut root = Table::from_toml(&document, None);
+    let Some(mut root) = syntax::parse(text, &problems) else { return Err(problems.report(name, text, None)) };
     let mut scalars = Vec::new();
     root.scalars(&mut scalars);
     environment::substitute(&mut root, environment, &problems);
