@@ -41,7 +41,7 @@ fn unknown_fields(section: &Section<'_>, pipeline: &Pipeline) {
     let UnknownFields::Column(name) = &pipeline.unknown_fields else { return };
     if pipeline.columns.iter().flatten().any(|mapping| mapping.column == *name) {
         let message = format!("the column {name:?} is filled by columns already");
-        section.contradiction(&["unknown_fields", "columns"], message, None);
+        section.contradiction(&["unknown_fields"], message, None);
     } else if pipeline.deduplicate == Deduplicate::Column(name.clone()) {
         let message = format!("the column {name:?} holds the message ID, by deduplicate");
         section.contradiction(&["unknown_fields", "deduplicate"], message, None);

@@ -111,13 +111,10 @@ fn address(section: &Section<'_>, login: &Login, credentials: &mut Credentials) 
     };
     let (text, kept) = if key == "url" { kept_here(&field)? } else { kept_in_file(&field)? };
     credentials.urls = vec![kept];
-    match kind_of(&text).and_then(|kind| Ok((kind, checked(kind, &text, login)?))) {
-        Ok(address) => Some(address),
-        Err((message, help)) => {
-            field.wrong(message, help);
-            None
-        }
-    }
+    let refused = |(message, help): Refusal| field.wrong(message, help);
+    let kind = kind_of(&text).map_err(refused).ok()?;
+    // What contradicts the kind of database can be told, whatever else is wrong with the address.
+    Some((kind, checked(kind, &text, login).map_err(refused).unwrap_or_default()))
 }
 
 type Refusal = (String, Option<String>);

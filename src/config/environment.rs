@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use config::Source as _;
 use toml::de::DeValue;
 
+use super::keys::ROOT;
 use super::problems::Problems;
 use super::tree::{At, Entry, Node, Table, Value};
 
@@ -41,6 +42,7 @@ fn variables(environment: &[(String, String)], problems: &Problems) -> BTreeMap<
     let mut variables = BTreeMap::new();
     for (name, _) in environment {
         let Some(path) = name.to_lowercase().strip_prefix(&prefix).map(|rest| rest.replace(SEPARATOR, ".")) else {
+            one_underscore(name, problems);
             continue;
         };
         match variables.get(&path) {
@@ -55,6 +57,19 @@ fn variables(environment: &[(String, String)], problems: &Problems) -> BTreeMap<
         }
     }
     variables
+}
+
+/// `RABBIT_SINK_SECTION__KEY` would do nothing, in silence. Names without two underscores belong to others, such as those
+/// that Kubernetes makes for a service.
+fn one_underscore(name: &str, problems: &Problems) {
+    let lower = name.to_lowercase();
+    let Some(rest) = lower.strip_prefix(&format!("{}_", PREFIX.to_lowercase())) else { return };
+    let Some((section, _)) = rest.split_once(SEPARATOR) else { return };
+    if ROOT.get(section).is_some() {
+        let meant = format!("{PREFIX}{SEPARATOR}{}", &name[PREFIX.len() + 1..]);
+        let message = format!("sets nothing: two underscores stand behind {PREFIX}, too");
+        problems.add(At::Variable(name.to_owned()), "", message, Some(format!("did you mean {meant}?")));
+    }
 }
 
 fn put(root: &mut Table, path: &str, variable: &str, text: String, problems: &Problems) {

@@ -260,6 +260,10 @@ impl<'a> Field<'a> {
                 let field = |(index, item)| Field::new(self.problems, format!("{}[{index}]", self.path), item);
                 Some(items.iter().enumerate().map(field).collect())
             }
+            Value::Text(text) if self.is_override() && several(text) => {
+                self.wrong("several stand in brackets, as in TOML: [\"…\", \"…\"]", None);
+                None
+            }
             Value::Text(text) if self.is_override() && !text.trim_start().starts_with('[') => {
                 Some(vec![Field::new(self.problems, self.path.clone(), node)])
             }
@@ -307,4 +311,13 @@ impl<'a> Field<'a> {
             }
         }
     }
+}
+
+/// Whether a text is meant for a list, as `/a,/b` or `amqp://a, amqp://b`.
+fn several(text: &str) -> bool {
+    let begins = |part: &str| {
+        let name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        part.starts_with('/') || part.split_once(':').is_some_and(|(before, _)| name(before))
+    };
+    text.contains(',') && !text.trim_start().starts_with(['[', '{']) && text.split(',').all(|part| begins(part.trim()))
 }

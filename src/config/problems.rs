@@ -94,12 +94,28 @@ struct Found {
     key: String,
     message: String,
     help: Option<String>,
+    /// The value itself was understood: it goes with another one's badly.
+    contradiction: bool,
+}
+
+impl Found {
+    fn is_about(&self, key: &str) -> bool {
+        self.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    }
 }
 
 impl Problems {
     /// Notes a mistake at a key. The same one again changes nothing.
     pub fn add(&self, at: At, key: &str, message: impl Into<String>, help: Option<String>) {
-        let found = Found { at, key: key.to_owned(), message: message.into(), help };
+        self.note(Found { at, key: key.to_owned(), message: message.into(), help, contradiction: false });
+    }
+
+    /// Notes that a key, right by itself, contradicts another one.
+    pub fn add_contradiction(&self, at: At, key: &str, message: String, help: Option<String>) {
+        self.note(Found { at, key: key.to_owned(), message, help, contradiction: true });
+    }
+
+    fn note(&self, found: Found) {
         let mut all = self.found.borrow_mut();
         if !all.contains(&found) {
             all.push(found);
@@ -121,9 +137,12 @@ impl Problems {
 
     /// Something was said about this key already, or about what is inside it.
     pub fn is_bad(&self, key: &str) -> bool {
-        self.found.borrow().iter().any(|found| {
-            found.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        })
+        self.found.borrow().iter().any(|found| found.is_about(key))
+    }
+
+    /// The same, and its value is none that could be compared with others.
+    pub fn is_unusable(&self, key: &str) -> bool {
+        self.found.borrow().iter().any(|found| !found.contradiction && found.is_about(key))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -153,7 +172,7 @@ impl Problems {
         });
         let problems = found
             .into_iter()
-            .map(|Found { at, key, message, help }| {
+            .map(|Found { at, key, message, help, contradiction: _ }| {
                 let (position, variable, snippet) = match at {
                     At::File(span) => {
                         // Where it isn't TOML, any part of the line could be a secret.
@@ -178,13 +197,28 @@ pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 
-/// The known name that is most like the one typed, if one is like it at all.
+/// The known name that is most like the one typed, or else the longest that one of the two begins with: `prefetch` for
+/// `prefetch_count`.
 pub(super) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let typed = typed.to_lowercase().replace('-', "_");
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&typed, &name.to_lowercase().replace('-', "_")), name))
+    let typed = plain(typed);
+    let known: Vec<(String, &'a str)> = known.into_iter().map(|name| (plain(name), name)).collect();
+    let like = known
+        .iter()
+        .map(|(plain, name)| (strsim::damerau_levenshtein(&typed, plain), name))
         .filter(|(distance, name)| *distance <= (name.len().max(typed.len()) / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+        .min_by_key(|(distance, _)| *distance);
+    if let Some((_, name)) = like {
+        return Some(name);
+    }
+    let related = known.iter().filter(|(plain, _)| adds_a_word(&typed, plain) || adds_a_word(plain, &typed));
+    related.max_by_key(|(plain, _)| plain.len()).map(|(_, name)| *name)
+}
+
+/// Whether a name is another one and more: `username_password`, which may mean something else altogether.
+pub(super) fn adds_a_word(name: &str, to: &str) -> bool {
+    plain(name).strip_prefix(&plain(to)).is_some_and(|rest| rest.starts_with('_'))
+}
+
+fn plain(name: &str) -> String {
+    name.to_lowercase().replace('-', "_")
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::field::{Field, Word};
 use super::keys::{Absent, BINDING, COLUMN, Key, Keys, Kind, ROOT};
-use super::problems::{Problems, join, nearest};
+use super::problems::{Problems, adds_a_word, join, nearest};
 use super::tree::{At, Entry, Table, Value};
 use super::units;
 
@@ -19,6 +19,8 @@ pub(super) struct Section<'a> {
     at: At,
     table: &'a Table,
     keys: &'static Keys,
+    /// Its name comes from a variable, and this one of the file is nearly the same.
+    meant: Option<&'a str>,
     /// For a test: a key of the table that nobody asks for would be accepted and do nothing.
     asked: RefCell<Vec<&'static str>>,
 }
@@ -32,7 +34,7 @@ static EMPTY: Table = Table::EMPTY;
 
 impl<'a> Section<'a> {
     pub fn new(problems: &'a Problems, path: String, at: At, table: &'a Table, keys: &'static Keys) -> Self {
-        Section { problems, path, at, table, keys, asked: RefCell::default() }
+        Section { problems, path, at, table, keys, meant: None, asked: RefCell::default() }
     }
 
     pub fn problems(&self) -> &'a Problems {
@@ -110,7 +112,11 @@ impl<'a> Section<'a> {
             Kind::Table => super::names::TABLE,
             _ => "a value",
         };
-        let help = self.misspelt(key.name).map(|typed| format!("`{typed}` looks like it"));
+        let help = match (self.misspelt(key.name), self.meant) {
+            (Some(typed), _) => Some(format!("`{typed}` looks like it")),
+            (None, Some(name)) => Some(format!("the file has a section {name:?}: is that one meant?")),
+            (None, None) => None,
+        };
         self.missing(key.name, &format!("missing; expected {expected}"), help);
     }
 
@@ -233,10 +239,15 @@ impl<'a> Section<'a> {
     pub fn named_sections(&self, key: &'static str) -> Vec<(&'a str, Section<'a>)> {
         let keys = self.keys_of(key);
         let Some(below) = self.given_section(key) else { return Vec::new() };
-        below
-            .into_entries()
-            .filter_map(|(entry, field)| Some((entry.key.as_str(), field.section_at(entry.key_at.clone(), keys)?)))
-            .collect()
+        let of_file = below.table.entries.iter().filter(|entry| matches!(entry.key_at, At::File(_)));
+        let of_file: Vec<&str> = of_file.map(|entry| entry.key.as_str()).collect();
+        let section = |(entry, field): (&'a Entry, Field<'a>)| {
+            let section = field.section_at(entry.key_at.clone(), keys)?;
+            let by_variable = matches!(entry.key_at, At::Variable(_));
+            let meant = if by_variable { nearest(&entry.key, of_file.iter().copied()) } else { None };
+            Some((entry.key.as_str(), Section { meant, ..section }))
+        };
+        below.into_entries().filter_map(section).collect()
     }
 
     /// All keys, whatever their names are.
@@ -245,18 +256,19 @@ impl<'a> Section<'a> {
         table.entries.iter().map(move |entry| (entry, Field::new(self.problems, self.path_of(&entry.key), &entry.node)))
     }
 
-    /// Notes keys that contradict each other (paths relative to this section, the likeliest culprit first),
-    /// unless something is wrong with one of them anyway.
+    /// Notes keys that contradict each other (paths relative to this section, the likeliest culprit first), unless
+    /// the culprit was told of already, or the value of one of them can't be used anyway.
     pub fn contradiction(&self, keys: &[&str], message: String, help: Option<String>) {
         let paths: Vec<String> = keys.iter().map(|key| format!("{}.{key}", self.path)).collect();
-        if paths.iter().any(|path| self.problems.is_bad(path)) {
+        let told = paths.first().is_some_and(|culprit| self.problems.is_bad(culprit));
+        if told || paths.iter().any(|path| self.problems.is_unusable(path)) {
             return;
         }
         let given = keys.iter().zip(&paths).find_map(|(key, path)| Some((self.find(key)?.clone(), path)));
         let fallback = paths.first().map_or(self.path.as_str(), |path| path.as_str());
         match given {
-            Some((at, path)) => self.problems.add(at, path, message, help),
-            None => self.problems.add(self.at.clone(), fallback, message, help),
+            Some((at, path)) => self.problems.add_contradiction(at, path, message, help),
+            None => self.problems.add_contradiction(self.at.clone(), fallback, message, help),
         }
     }
 
@@ -275,7 +287,7 @@ impl<'a> Section<'a> {
         let Some(path) = paths.iter().find(|path| self.find_parts(path).is_some()) else { return };
         let shown = path.iter().fold(String::new(), |shown, part| join(&shown, part));
         if let Some(at) = self.find_parts(path).filter(|_| !self.problems.is_bad(&shown)) {
-            self.problems.add(at.clone(), &shown, message, help);
+            self.problems.add_contradiction(at.clone(), &shown, message, help);
         }
     }
 
@@ -325,6 +337,12 @@ impl<'a> Section<'a> {
             }
             return Some(format!("it belongs in [{section}]"));
         }
+        if let Some((section, key)) = self.inside(&entry.key) {
+            return Some(match &entry.key_at {
+                At::Variable(_) => format!("two underscores stand between `{section}` and `{key}`"),
+                At::File(_) | At::Whole => format!("`{key}` belongs in [{}]", self.path_of(section)),
+            });
+        }
         if PARTS_OF_ADDRESS.contains(&entry.key.to_lowercase().as_str())
             && let Some(url) = self.keys.get("url")
         {
@@ -333,10 +351,20 @@ impl<'a> Section<'a> {
         let Some(near) = nearest(&entry.key, self.keys.names()) else {
             return Some(format!("known here: {}", self.keys.names().collect::<Vec<_>>().join(", ")));
         };
-        if self.keys.get(near).is_some_and(|key| !key.kind.is_secret()) {
+        if !adds_a_word(&entry.key, near) && self.keys.get(near).is_some_and(|key| !key.kind.is_secret()) {
             self.problems.may_show(&entry.node.at);
         }
         Some(format!("did you mean `{near}`?"))
+    }
+
+    /// The section and the key that a name such as `batch_max_rows` means.
+    fn inside<'n>(&self, name: &'n str) -> Option<(&'static str, &'n str)> {
+        let sections = self.keys.keys.iter().filter_map(|key| Some((key.name, key.kind.section()?)));
+        let mut inside = sections.filter_map(|(section, keys)| {
+            let key = name.strip_prefix(section)?.strip_prefix('_')?;
+            keys.get(key).map(|_| (section, key))
+        });
+        inside.next()
     }
 
     /// The only other section that has a key of this name, if it is one.

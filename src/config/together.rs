@@ -93,7 +93,8 @@ fn table_is_the_ledger(root: &Section<'_>, pipeline: &Pipeline, database: &Datab
 
 /// PostgreSQL alone tells `Total` from `total`.
 fn columns_of_one_name(root: &Section<'_>, pipeline: &Pipeline, database: &Database) {
-    if database.kind == DatabaseKind::Postgres || database.url.reveal().is_empty() {
+    let unknown = database.kind == DatabaseKind::Sqlite && database.url.reveal().is_empty();
+    if database.kind == DatabaseKind::Postgres || unknown {
         return;
     }
     let names: Vec<&str> = pipeline.columns.iter().flatten().map(|mapping| mapping.column.as_str()).collect();
