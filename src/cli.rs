@@ -24,6 +24,7 @@ mod explain;
 mod health;
 mod init;
 mod man;
+pub mod notify;
 mod output;
 mod pause;
 mod reload;

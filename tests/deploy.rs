@@ -15,6 +15,8 @@ mod manifests;
 mod refusals;
 #[path = "deploy/rendered.rs"]
 mod rendered;
+#[path = "deploy/unit.rs"]
+mod unit;
 #[path = "deploy/workflows.rs"]
 mod workflows;
 

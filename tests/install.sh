@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need and this machine lacks: RabbitMQ, PostgreSQL, PgBouncer, MariaDB and Prometheus
-# as Debian packages, a C compiler and make for what Cargo builds. Does nothing where all are there.
+# Installs what the tests need and this machine lacks: RabbitMQ, PostgreSQL, PgBouncer, MariaDB, Prometheus and
+# systemd (which judges its unit) as Debian packages, a C compiler and make for what Cargo builds. Does nothing where all are there.
 set -euo pipefail
 
 # There if one of these files is. (`cc`: Cargo links with it.)
@@ -24,11 +24,12 @@ there /usr/lib/postgresql/*/bin/postgres || missing+=(postgresql)
 there /usr/sbin/pgbouncer || missing+=(pgbouncer)
 there /usr/sbin/mariadbd || missing+=(mariadb-server)
 there /usr/bin/promtool || missing+=(prometheus)
+there /usr/bin/systemd-analyze || missing+=(systemd)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v make >/dev/null || missing+=(make)
 
 if [ ${#missing[@]} -eq 0 ]; then
-    echo "RabbitMQ, PostgreSQL, PgBouncer, MariaDB, Prometheus, a C compiler and make are installed"
+    echo "RabbitMQ, PostgreSQL, PgBouncer, MariaDB, Prometheus, systemd, a C compiler and make are installed"
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then

@@ -35,8 +35,7 @@ pub(super) struct NotReady {
 /// Whether a restart would help. It wouldn't where the database, the broker or somebody's decision
 /// is waited for, however long that takes; a restart would only spend deliveries.
 pub(super) fn liveness(status: &WorkerStatus, now: Instant) -> Liveness {
-    let wedged: BTreeMap<String, String> =
-        status.pipelines().iter().filter_map(|p| Some((p.name.clone(), p.wedge(now)?))).collect();
+    let wedged = status.wedged(now);
     Liveness { live: wedged.is_empty(), wedged }
 }
 

@@ -91,14 +91,18 @@ fn own_uid() -> io::Result<u32> {
     Ok(one.peer_cred()?.uid())
 }
 
+/// A socket's name that is no file.
+///
+/// # Errors
+/// Too long, or a system that has none.
 #[cfg(target_os = "linux")]
-fn abstract_address(name: &str) -> io::Result<std_net::SocketAddr> {
+pub(crate) fn abstract_address(name: &str) -> io::Result<std_net::SocketAddr> {
     use std::os::linux::net::SocketAddrExt;
     std_net::SocketAddr::from_abstract_name(name)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn abstract_address(_name: &str) -> io::Result<std_net::SocketAddr> {
+pub(crate) fn abstract_address(_name: &str) -> io::Result<std_net::SocketAddr> {
     Err(io::Error::from(io::ErrorKind::Unsupported))
 }
 

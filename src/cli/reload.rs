@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
+use super::notify::Notifier;
 use crate::config::{self, Changes, Config, Secret};
 use crate::status::WorkerStatus;
 use crate::supervisor;
@@ -26,16 +27,18 @@ pub(super) struct Reloader {
     current: watch::Sender<Arc<Config>>,
     token: watch::Sender<Option<Secret>>,
     status: WorkerStatus,
+    notifier: Notifier,
 }
 
 impl Reloader {
-    pub(super) fn new(path: PathBuf, config: Arc<Config>, status: WorkerStatus) -> Self {
+    pub(super) fn new(path: PathBuf, config: Arc<Config>, status: WorkerStatus, notifier: Notifier) -> Self {
         Reloader {
             path,
             token: watch::Sender::new(config.admin.token.clone()),
             current: watch::Sender::new(Arc::clone(&config)),
             started: config,
             status,
+            notifier,
         }
     }
 
@@ -56,12 +59,16 @@ impl Reloader {
             let every = self.current.borrow().worker.watch_config;
             tokio::select! {
                 Some(()) = hangups.recv() => {
+                    self.notifier.reloading().await;
                     last = self.read();
                     self.take(&last, "SIGHUP");
+                    self.notifier.ready().await;
                 }
                 () = tokio::time::sleep(every), if !every.is_zero() => {
                     if let Some(read) = self.changed(&last).await {
+                        self.notifier.reloading().await;
                         self.take(&read, "its content has changed");
+                        self.notifier.ready().await;
                         last = read;
                     }
                 }

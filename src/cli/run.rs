@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::exit::{self, CliError, Exit};
+use super::notify::Notifier;
 use super::output::Out;
 use super::reload::Reloader;
 use super::signals;
@@ -64,13 +65,15 @@ async fn work(path: PathBuf, config: Arc<Config>, mut options: RunOptions) -> Re
     // A job runs with the config that it was started with.
     let hangups = if options.until_empty { None } else { Some(signals::hangups().map_err(deaf)?) };
     let status = WorkerStatus::of(&config);
-    let reloader = Reloader::new(path, Arc::clone(&config), status.clone());
+    let notifier = Notifier::of_process();
+    let reloader = Reloader::new(path, Arc::clone(&config), status.clone(), notifier.clone());
     let current = reloader.config();
     let mut serving = serve_admin(&config, &status, &reloader.token()).await?;
     if let Some(hangups) = hangups {
         options.reloads = Some(reloader.config());
         serving.spawn(reloader.run(hangups));
     }
+    serving.spawn(notifier.clone().keep_told(status.clone(), shutdown.clone()));
     let overdue = overdue(shutdown.clone(), current);
     let ended = tokio::select! {
         summaries = supervisor::run(Arc::clone(&config), options, status.clone(), shutdown.clone()) => {
@@ -80,6 +83,8 @@ async fn work(path: PathBuf, config: Arc<Config>, mut options: RunOptions) -> Re
         () = overdue => (Exit::Failed, Summary::all(&status, Instant::now())),
     };
     serving.shutdown().await;
+    // Once more where a signal came; a job ends without any.
+    notifier.stopping().await;
     Ok((ended.1, ended.0))
 }
 

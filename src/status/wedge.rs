@@ -1,8 +1,9 @@
 //! Alive means moving: when a pipeline stands still although it says that it runs.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{PipelineStatus, State};
+use super::{PipelineStatus, State, WorkerStatus};
 
 /// A running consumer's loop turns at least this often.
 const TURN: Duration = Duration::from_secs(60);
@@ -27,5 +28,12 @@ impl PipelineStatus {
                 )
             })
         })
+    }
+}
+
+impl WorkerStatus {
+    /// What stands still, by pipeline: empty as long as a restart would not help.
+    pub fn wedged(&self, now: Instant) -> BTreeMap<String, String> {
+        self.pipelines().iter().filter_map(|pipeline| Some((pipeline.name.clone(), pipeline.wedge(now)?))).collect()
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rabbit_sink::catalogue::{Table, TableName};
+use rabbit_sink::cli::notify::Notifier;
 use rabbit_sink::cli::signals;
 use rabbit_sink::config::{self, load};
 use rabbit_sink::error::{ErrorClass, Failure};
@@ -53,6 +54,7 @@ async fn main() {
         let (listener, (_, token)) = (admin::Listener::Tcp(listener), tokio::sync::watch::channel(None));
         tokio::spawn(admin::serve(listener, status.clone(), token, std::future::pending()));
     }
+    tokio::spawn(Notifier::of_process().keep_told(status.clone(), shutdown.clone()));
     let open = move |config: &config::Database| -> Result<Arc<dyn Database>, Failure> {
         Ok(Arc::new(BrokenDatabase { inner: sink::open(config)?, broken }))
     };

@@ -20,7 +20,7 @@
 //! resumed. Messages of the fault's own go through `scene.publish(vec![Order::new(…)])`.
 
 pub mod books;
-mod broken;
+pub mod broken;
 mod broker;
 mod database;
 mod long_run;

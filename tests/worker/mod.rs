@@ -3,6 +3,7 @@
 mod ending;
 mod hold;
 mod metrics;
+mod notify;
 mod pace;
 mod pause;
 mod reload;
