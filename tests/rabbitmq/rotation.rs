@@ -235,7 +235,7 @@ async fn every_letter_is_seen_on_a_queue_with_priorities() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_cannot_look_at_once_and_the_second_is_told_who_has_it() {
+async fn slow_two_cannot_look_at_once_and_the_second_is_told_who_has_it() {
     let _node = shared().await;
     let mut client = Client::new().await;
     let queue = client.queue("locked").await;
