@@ -271,7 +271,8 @@ impl<'a> Field<'a> {
                 let alone = matches!(node.value, Value::Text(_)) && !self.is_override();
                 let help = alone.then(|| "a single one stands in brackets, too: [\"…\"]".to_owned());
                 self.expected_kind("a list, as in [\"…\", \"…\"]", help);
-                None
+                // What else is wrong with it is told in the same run.
+                alone.then(|| vec![Field::new(self.problems, self.path.clone(), node)])
             }
         }
     }

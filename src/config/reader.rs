@@ -343,10 +343,19 @@ impl<'a> Section<'a> {
                 At::File(_) | At::Whole => format!("`{key}` belongs in [{}]", self.path_of(section)),
             });
         }
-        if PARTS_OF_ADDRESS.contains(&entry.key.to_lowercase().as_str())
-            && let Some(url) = self.keys.get("url")
+        let typed = entry.key.to_lowercase();
+        if let Some((_, ours)) =
+            NAMES_ELSEWHERE.iter().find(|(name, ours)| *name == typed && self.keys.get(ours).is_some())
         {
-            return Some(format!("it is part of `url`, as in {}", url.example));
+            return Some(format!("did you mean `{ours}`?"));
+        }
+        if let Some(url) = self.keys.get("url") {
+            if PARTS_OF_ADDRESS.contains(&typed.as_str()) {
+                return Some(format!("it is part of `url`, as in {}", url.example));
+            }
+            if typed == "sslmode" || typed == "ssl_mode" {
+                return Some("it is a parameter of `url`: ?sslmode=… in PostgreSQL, ?ssl-mode=… in MySQL".to_owned());
+            }
         }
         let Some(near) = nearest(&entry.key, self.keys.names()) else {
             return Some(format!("known here: {}", self.keys.names().collect::<Vec<_>>().join(", ")));
@@ -388,8 +397,21 @@ impl<'a> Section<'a> {
 }
 
 /// Keys that other programs have where ours has one address.
-const PARTS_OF_ADDRESS: [&str; 11] =
-    ["host", "hostname", "hosts", "port", "vhost", "virtual_host", "user", "database", "dbname", "db", "name"];
+const PARTS_OF_ADDRESS: [&str; 10] =
+    ["host", "hostname", "hosts", "port", "vhost", "virtual_host", "database", "dbname", "db", "name"];
+
+/// What other programs call it, where that is nothing like our name.
+const NAMES_ELSEWHERE: [(&str, &str); 9] = [
+    ("user", "username"),
+    ("pass", "password"),
+    ("pwd", "password"),
+    ("dsn", "url"),
+    ("pool_size", "max_connections"),
+    ("dlq", "dead_letter"),
+    ("dlx", "dead_letter"),
+    ("batch_size", "batch"),
+    ("concurrency", "consumers"),
+];
 
 /// The reader and the table of keys disagree: a mistake in the code, which every test of a config finds.
 fn not_of_this_kind<T>(key: &str) -> Option<T> {
