@@ -364,6 +364,24 @@ fn the_ledgers_ddl_is_sql_as_a_whole() {
 }
 
 #[test]
+fn a_new_user_without_a_config_gets_the_ddl_of_the_database_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("sample.json"), r#"{"id": 1, "sent": true}"#).unwrap();
+    let init = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rabbit-sink"));
+        let output = command.arg("init").args(args).current_dir(folder.path()).env_clear().output().unwrap();
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (ledger, told) = init(&["--ledger", "--database", "postgres://nobody@192.0.2.1/none"]);
+    assert!(ledger.contains("timestamptz") && told.is_empty(), "{ledger}{told}");
+    let (table, told) = init(&["--sample", "sample.json", "--ddl", "--database", "mysql://nobody@192.0.2.1/none"]);
+    assert!(table.starts_with("-- For MySQL and MariaDB; ") && told.is_empty(), "{table}{told}");
+    let (table, told) = init(&["--sample", "sample.json", "--ddl"]);
+    assert!(table.starts_with("-- For SQLite; ") && told.contains("--database URL"), "{table}{told}");
+}
+
+#[test]
 fn a_closed_stdout_or_stderr_is_no_panic() {
     let setup = Setup::new();
     let closed = || {

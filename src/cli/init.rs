@@ -12,7 +12,7 @@ use super::exit::{CliError, Exit};
 use super::output::{Out, complain};
 use super::source::next_messages;
 use crate::catalogue::{Table, TableName};
-use crate::config::{self, Config};
+use crate::config::{Config, Database};
 use crate::error::{ErrorClass, Failure};
 use crate::infer::{self, Field};
 use crate::message::Envelope;
@@ -45,7 +45,8 @@ pub(super) struct Args {
     /// Print a CREATE TABLE with types inferred from the samples, instead of a config
     #[arg(long)]
     ddl: bool,
-    /// Print the DDL of the ledger for every configured database, for logins that may not create it
+    /// Print the DDL of the ledger for that of --database, else for every configured database; for logins that may not
+    /// create it
     #[arg(long, conflicts_with_all = ["ddl", "table", "sample", "from_queue"])]
     ledger: bool,
     /// The database's URL, where no config file and no environment says it
@@ -65,7 +66,7 @@ Examples, with --database URL and --rabbitmq URL where nothing else says them:
 impl Args {
     /// It is about the config as it is, which must be complete.
     pub(super) fn needs_config(&self) -> bool {
-        self.ledger
+        self.ledger && self.database.is_none()
     }
 }
 
@@ -78,7 +79,12 @@ struct LedgerDdl<'a> {
 
 /// Prints the ledger's DDL; connects to nothing.
 pub(super) fn ledger(config: &Config, out: &mut Out) -> Result<Exit, CliError> {
-    for (name, database) in &config.databases {
+    ledgers(config.databases.values(), out)
+}
+
+fn ledgers<'a>(databases: impl Iterator<Item = &'a Database>, out: &mut Out) -> Result<Exit, CliError> {
+    for database in databases {
+        let name = &database.name;
         let ddl = sink::open(database)?.ledger_ddl(&database.ledger_table);
         if out.json {
             out.object(&LedgerDdl {
@@ -110,6 +116,9 @@ pub(super) async fn execute(
     out: &mut Out,
 ) -> Result<Exit, CliError> {
     let connections = connections::read(path, environment, args.database.as_deref(), args.rabbitmq.as_deref())?;
+    if args.ledger {
+        return ledgers([&connections.database].into_iter(), out);
+    }
     let table = match &args.table {
         Some(_) if !args.ddl => Some(look_at_table(&connections, args).await?),
         _ => None,
@@ -120,6 +129,9 @@ pub(super) async fn execute(
             return Err(CliError::usage("--ddl needs samples: --sample FILE, or --from-queue QUEUE"));
         }
         let ddl = draft::ddl(&known, &connections.database)?;
+        if connections.somewhere().is_err() {
+            complain("the types are SQLite's, as no database is named: --database URL, if it is another");
+        }
         print(out, "ddl", &ddl);
         return Ok(Exit::Done);
     }
@@ -201,7 +213,7 @@ async fn look_at_table(connections: &Connections, args: &Args) -> Result<Result<
 /// The databases' codes for a table that isn't there, and for a file that would have it.
 const MISSING: [&str; 4] = ["42P01", "1146", "no_such_table", "no_such_file"];
 
-async fn described(database: &config::Database, table: &TableName) -> Result<Table, Failure> {
+async fn described(database: &Database, table: &TableName) -> Result<Table, Failure> {
     let opened = sink::open(database)?;
     let look = async {
         let mut session = opened.connect_to_look().await?;

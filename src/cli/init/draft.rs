@@ -3,7 +3,7 @@
 use super::Known;
 use crate::catalogue::{Column, Kind, Table};
 use crate::cli::exit::CliError;
-use crate::config::{self, ColumnMapping, ColumnSource, Place, Property, TimeUnit};
+use crate::config::{self, ColumnMapping, ColumnSource, DatabaseKind, Place, Property, TimeUnit};
 use crate::infer::{self, Field, Guess, field_for, normal};
 use crate::sink;
 use crate::value::{self, Rules, Value};
@@ -111,6 +111,11 @@ pub(super) fn ddl(known: &Known, database: &config::Database) -> Result<String, 
     if let Some(key) = &key {
         lines.push(format!("    PRIMARY KEY ({})", quote(key)));
     }
+    let dialect = match database.kind {
+        DatabaseKind::Postgres => "PostgreSQL",
+        DatabaseKind::Mysql => "MySQL and MariaDB",
+        DatabaseKind::Sqlite => "SQLite",
+    };
     let count = known.samples.len();
     let unsure: Vec<String> = known
         .fields
@@ -119,7 +124,7 @@ pub(super) fn ddl(known: &Known, database: &config::Database) -> Result<String, 
         .map(|field| format!("-- {} is null in every sample: correct its type\n", field.column()))
         .collect();
     Ok(format!(
-        "-- Types inferred from {count} sample{}; what another message has and its column doesn't hold is dead-lettered.\n\
+        "-- For {dialect}; types inferred from {count} sample{}; what another message has and its column doesn't hold is dead-lettered.\n\
          {}CREATE TABLE {} (\n{}\n);\n",
         if count == 1 { "" } else { "s" },
         unsure.concat(),
