@@ -85,7 +85,10 @@ pub fn assess(
     let mut stronger: Vec<String> = gaps.iter().map(|gap| gap.remedy.clone()).collect();
     stronger.extend(remedies(pipeline));
     if assumed {
-        stronger.push("set management_url, so that the queue's type, limits and policies are known".to_owned());
+        stronger.push(
+            "set management_url to an API that answers, so that the queue's type, limits and policies are known"
+                .to_owned(),
+        );
     }
     let exactly_once = gaps.is_empty();
     if !pipeline.exactly_once && exactly_once {
