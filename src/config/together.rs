@@ -1,6 +1,9 @@
 //! Pipelines that are right one by one and wrong beside each other, or beside the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use percent_encoding::percent_decode_str;
+use url::Url;
 
 use super::reader::Section;
 use super::{Broker, Config, Database, DatabaseKind, Pipeline};
@@ -21,10 +24,23 @@ pub(super) fn check(root: &Section<'_>, config: &Config) {
     }
 }
 
-/// The same broker, by whatever name. (Whether two addresses lead to one cluster can't be told.)
+/// The same broker and virtual host, by whatever name and login. (Whether two hosts are of one cluster can't be told.)
 fn same_broker(brokers: &BTreeMap<String, Broker>, one: &str, other: &str) -> bool {
-    let urls = |name: &str| brokers.get(name).map(|broker| &broker.urls);
-    one == other || (urls(one).is_some_and(|urls| !urls.is_empty()) && urls(one) == urls(other))
+    let places = |name: &str| brokers.get(name).map(places).unwrap_or_default();
+    one == other || !places(one).is_disjoint(&places(other))
+}
+
+/// Host, port and virtual host of each address.
+fn places(broker: &Broker) -> BTreeSet<(String, u16, String)> {
+    let place = |url: Url| {
+        let port = url.port().unwrap_or(if url.scheme() == "amqps" { 5671 } else { 5672 });
+        (
+            url.host_str().unwrap_or_default().to_owned(),
+            port,
+            percent_decode_str(url.path()).decode_utf8_lossy().into_owned(),
+        )
+    };
+    broker.urls.iter().filter_map(|url| Url::parse(url.reveal()).ok()).map(place).collect()
 }
 
 fn same_queue(config: &Config, one: &Pipeline, other: &Pipeline) -> bool {
