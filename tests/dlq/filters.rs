@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::scene::{Bad, Scene, assert_counts, ids, text};
-use crate::support::broker::Kind;
+use crate::support::broker::{Kind, Taken};
 use crate::support::process::new_folder;
 
 /// 6 × quantity, 3 × customer, 1 × not JSON. Returns a time between the first ones and the others.
@@ -92,16 +92,38 @@ pub async fn changes(scene: &Scene, between: &str, left: impl AsyncFn() -> BTree
         }
         assert_eq!(left().await, ids(0..10));
     }
-    // Of a file with all, only those that are asked for come back.
-    let archive = file("all");
-    scene.json("discard", &["--yes", "--archive", &archive]).await;
-    let imported = scene.json("import", &[&archive, "--column", "customer", "--limit", "2"]).await;
-    assert_counts(&imported[0], &[("imported", 2)]);
-    assert_eq!(left().await, ids(6..8));
-    scene.json("import", &[&archive]).await;
-    let sent = scene.json("replay", &["--yes", "--where", "/quantity=many", "--until", between, "--limit", "4"]).await;
-    assert_counts(&sent[0], &[("chosen", 4), ("replayed", 4)]);
-    assert_eq!(left().await.len(), 6);
+    goes_and_comes_back(scene, &filters, &file("all"), left).await;
+}
+
+/// Each filter says what a replay sends, and what comes back from a file with all.
+async fn goes_and_comes_back(
+    scene: &Scene,
+    filters: &[(Vec<String>, BTreeSet<String>)],
+    all: &str,
+    left: impl AsyncFn() -> BTreeSet<String>,
+) {
+    scene.json("export", &[all]).await;
+    let elsewhere = format!("{}.elsewhere", scene.queue);
+    scene.broker.declare(&elsewhere, Kind::Classic).await;
+    for (filter, taken) in filters {
+        let filter: Vec<&str> = filter.iter().map(String::as_str).collect();
+        let count = taken.len() as u64;
+        let sent = scene.json("replay", &[&["--yes", "--to", &elsewhere], &filter[..]].concat()).await;
+        assert_counts(&sent[0], &[("chosen", count), ("replayed", count)]);
+        let arrived = scene.broker.drain(&elsewhere).await;
+        let arrived: BTreeSet<String> = arrived.iter().filter_map(Taken::message_id).collect();
+        let imported = scene.json("import", &[&[all], &filter[..]].concat()).await;
+        assert_counts(&imported[0], &[("imported", count)]);
+        if let ["--limit", _] = filter[..] {
+            // The first of the queue are other ones than the first of the file by now.
+            assert_eq!(arrived.len(), taken.len());
+            scene.json("import", &[all]).await;
+        } else {
+            assert_eq!(arrived, *taken, "replay {filter:?}");
+        }
+        assert_eq!(left().await, ids(0..10), "import {filter:?}");
+    }
+    scene.broker.delete(&elsewhere).await;
 }
 
 #[tokio::test]

@@ -44,21 +44,29 @@ fn dead(n: usize) -> Message {
         .header("x-sink-failed-at", "2026-01-02T03:04:05.678Z")
 }
 
-/// Ten times as many need no more memory than what tells one ID from another.
+/// Ten times as many need no more memory than what tells one ID from another, on either kind of queue.
 #[tokio::test]
 #[ignore = "takes many minutes: cargo test --test main a_million_letters -- --ignored --nocapture, below with-servers"]
-async fn a_million_letters_are_counted_in_bounded_memory() {
-    let scene = Scene::with(Kind::Classic, Server::Sqlite, "").await;
-    scene.drain_queue().await;
-    for part in 0..100 {
-        scene.broker.publish(&scene.dead, (part * 10_000..(part + 1) * 10_000).map(dead)).await;
+async fn a_million_letters_are_counted_and_listed_in_bounded_memory() {
+    for kind in [Kind::Classic, Kind::Quorum] {
+        println!("{kind:?}");
+        let scene = Scene::with(kind, Server::Sqlite, "").await;
+        scene.drain_queue().await;
+        for part in 0..100 {
+            scene.broker.publish(&scene.dead, (part * 10_000..(part + 1) * 10_000).map(dead)).await;
+        }
+        let (stats, peak) = measured(&scene, "stats", &["--json"]).await;
+        let groups = objects(&stats.expect(0));
+        assert_counts(&groups[0], &[("count", 900_000)]);
+        assert_counts(&groups[1], &[("count", 100_000)]);
+        assert!(peak < MEMORY, "{peak} KiB");
+
+        let (listed, peak) = measured(&scene, "list", &["--json", "--code", "22001", "--limit", "1000000"]).await;
+        assert_eq!(objects(&listed.expect(0)).len(), 100_000);
+        assert!(peak < MEMORY, "{peak} KiB");
+        assert_eq!(scene.settled_in(&scene.dead).await, 1_000_000);
+        scene.end().await;
     }
-    let (stats, peak) = measured(&scene, "stats", &["--json"]).await;
-    let groups = objects(&stats.expect(0));
-    assert_counts(&groups[0], &[("count", 900_000)]);
-    assert_counts(&groups[1], &[("count", 100_000)]);
-    assert!(peak < MEMORY, "{peak} KiB");
-    scene.end().await;
 }
 
 /// Sizes are known only when letters have come: large ones behind small ones don't fill the memory.

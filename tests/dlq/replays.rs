@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use lapin::options::QueueBindOptions;
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::scene::{Bad, NO_STORM, Scene, assert_counts, ids, text};
@@ -273,6 +274,29 @@ async fn a_rate_is_an_upper_bound() {
     for rate in ["0/s", "fast"] {
         scene.dlq("replay", &["--rate", rate]).await.expect(2);
     }
+    scene.end().await;
+}
+
+/// A replay comes through the default exchange: columns read where the message first came from.
+#[tokio::test]
+async fn columns_read_after_a_replay_where_a_message_first_came_from() {
+    let mut scene = Scene::new(Kind::Quorum).await;
+    scene.database.execute("ALTER TABLE orders ADD COLUMN key text").await;
+    scene.config = scene.config.replace("note = \"/note\"", "note = \"exchange\"\nkey = \"routing_key\"");
+    let (exchange, key) = ("amq.topic", format!("{}.new", scene.queue));
+    let bind = QueueBindOptions::default();
+    let (queue, channel) = (scene.queue.as_str().into(), &scene.broker.channel);
+    channel.queue_bind(queue, exchange.into(), key.as_str().into(), bind, FieldTable::default()).await.unwrap();
+    scene.broker.publish_to(exchange, &key, Scene::bad([1], Bad::Negative)).await;
+    scene.drain_queue().await;
+    // It dies once more on its way: what it came from at first stays.
+    assert_counts(&scene.json("replay", &["--yes"]).await[0], &[("replayed", 1)]);
+    scene.drain_queue().await;
+    mend(&scene).await;
+    assert_counts(&scene.json("replay", &["--yes"]).await[0], &[("replayed", 1)]);
+    scene.drain_queue().await;
+    let row = scene.database.table("orders", &["id", "note", "key"]).await;
+    assert_eq!(row, [["order-1", exchange, &key].map(|text| Some(text.to_owned()))]);
     scene.end().await;
 }
 
