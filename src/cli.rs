@@ -3,10 +3,11 @@
 //! Data goes to stdout, messages to stderr. A reader that closes stdout early ends the output,
 //! never the work.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config};
@@ -45,8 +46,7 @@ use output::Out;
     name = "rabbit-sink",
     version = concat!(env!("CARGO_PKG_VERSION"), env!("RABBIT_SINK_BUILD")),
     max_term_width = 100,
-    subcommand_required = true,
-    arg_required_else_help = true
+    subcommand_required = true
 )]
 #[command(after_help = "First steps:
   rabbit-sink init --table orders --from-queue orders \\
@@ -137,6 +137,12 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::MissingSubcommand => {
+            // The help, also where a variable of the environment counts as something that was typed.
+            let help = command_of(std::env::args().skip(1)).render_help();
+            write!(std::io::stderr(), "{help}").unwrap_or_default();
+            return Exit::Usage.into();
+        }
         Err(error) => {
             let error = suggest(error, std::env::args().skip(1));
             let failed = error.print().is_err() && error.use_stderr();
@@ -157,15 +163,24 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
+/// The command that these words name, as far as they name one.
+fn command_of(typed: impl Iterator<Item = String>) -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    for word in typed {
+        if let Some(inner) = command.find_subcommand(&word) {
+            command = inner.clone();
+        }
+    }
+    command
+}
+
 /// Names the nearest command where one isn't known: the parser's own measure misses swapped letters, and finds what
 /// nobody meant.
 fn suggest(mut error: clap::Error, typed: impl Iterator<Item = String>) -> clap::Error {
     let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand) else { return error };
     let wrong = wrong.clone();
-    let mut command = &Cli::command();
-    for word in typed.take_while(|word| *word != wrong) {
-        command = command.find_subcommand(word).unwrap_or(command);
-    }
+    let command = command_of(typed.take_while(|word| *word != wrong));
     let near = nearest(&wrong, command.get_subcommands().map(clap::Command::get_name));
     if let Some(near) = near {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![near.to_owned()]));

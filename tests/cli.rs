@@ -169,7 +169,10 @@ fn help_is_what_was_agreed() {
 
 #[test]
 fn wrong_usage_is_2() {
-    assert_says(&bare(&[]).output().unwrap(), 2, &["Usage"]);
+    for (line, says) in [(&[][..], "First steps:"), (&["dlq"], "The morning after:"), (&["--json", "dlq"], "replay")] {
+        let told = [bare(line).output().unwrap(), bare(line).env("RABBIT_SINK_CONFIG", "x.toml").output().unwrap()];
+        told.iter().for_each(|output| assert_says(output, 2, &["Usage: rabbit-sink ", says]));
+    }
     assert_says(&bare(&["rnu"]).output().unwrap(), 2, &["'rnu'", "a similar subcommand exists: 'run'"]);
     for (line, near) in
         [(&["stauts"][..], "status"), (&["--json", "dlq", "lsit", "x"], "list"), (&["shcema"], "schema")]
