@@ -102,7 +102,8 @@ async fn what_is_otherwise_than_expected_is_told() {
     }
     let refused = format!("{COLUMNS}[[case]]\nname = \"c\"\nbody = \"[\"\nrow = {{ id = 1 }}\n");
     let exit = run(&config, &refused, &[]).await.expect(1);
-    assert!(exit.stdout.contains("expected a row, found a rejection: decode not_json"), "{}", exit.stdout);
+    assert!(exit.stdout.contains("expected a row, found a rejection: decode not_json: "), "{}", exit.stdout);
+    assert_eq!(exit.stdout.matches("not JSON").count(), 1, "said once: {}", exit.stdout);
     let wrong = "[[case]]\nname = \"c\"\nbody = \"{}\"\nrejected = { class = \"mapping\", code = \"required\", column = \"x\" }\n";
     let exit = run(&config, &format!("{COLUMNS}{wrong}"), &[]).await.expect(1);
     assert!(exit.stdout.contains("code: expected required, found no_message_id"), "{}", exit.stdout);
