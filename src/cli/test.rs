@@ -9,7 +9,7 @@ use super::exit::{CliError, Exit};
 use super::output::Out;
 use crate::cases::{self, CaseFile};
 use crate::config::{Config, Pipeline};
-use crate::nearest::no_such_pipeline;
+use crate::nearest::{nearest, no_such_pipeline};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -85,7 +85,15 @@ pub(super) fn execute(config: &Config, args: &Args, out: &mut Out) -> Result<Exi
 fn misread(file: &str, text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let (lines, last) = (before.matches('\n').count(), before.rsplit('\n').next().unwrap_or_default());
-    format!("{file}:{}:{}: {}", lines + 1, last.chars().count() + 1, error.message().trim_end())
+    let said = error.message().trim_end();
+    let near = meant(said).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    format!("{file}:{}:{}: {said}{near}", lines + 1, last.chars().count() + 1)
+}
+
+/// The nearest of the names that the parser lists: "unknown field `rwo`, expected one of `row`, …".
+fn meant(said: &str) -> Option<&str> {
+    let (typed, known) = said.strip_prefix("unknown field `")?.split_once('`')?;
+    nearest(typed, known.split('`').skip(1).step_by(2))
 }
 
 fn tell(out: &mut Out, file: &str, case: &str, wrong: &[String]) {

@@ -118,6 +118,7 @@ async fn what_is_no_case_ends_with_2() {
         ("[columns]\nid = \"bigint\"\n[[case]]\nname = \"c\"\n", "column price is not in table orders"),
         ("pipeline = \"ordres\"\n[columns]\n[[case]]\nname = \"c\"\n", "orders"),
         ("[columns]\n[[case]]\nname = \"c\"\nrwo = {}\n", "cases.toml:4:1: unknown field `rwo`"),
+        ("[columns]\n[[case]]\nname = \"c\"\nrejectd = {}\n", "did you mean `rejected`?"),
     ] {
         let exit = run(&config, cases, &[]).await.expect(2);
         assert!(exit.stderr.contains(said), "{cases}: {}", exit.stderr);
