@@ -61,7 +61,7 @@ fn it_drains_before_it_is_killed_and_is_reloaded_and_watched() {
     let shutdown_timeout = defaults.map(|config| config.worker.shutdown_timeout).unwrap_or_else(|e| panic!("{e}"));
     assert!(seconds("TimeoutStopSec") >= shutdown_timeout + Duration::from_secs(5));
     assert_eq!(value("Type"), "notify");
-    assert_eq!(value("ExecReload"), "/bin/kill -HUP $MAINPID");
+    assert_eq!(value("ExecReload"), "/bin/sh -c \"kill -HUP $MAINPID\"");
     assert!(seconds("WatchdogSec") >= Duration::from_secs(30), "three chances to say that it lives");
     assert_eq!(value("Restart"), "on-failure");
 }

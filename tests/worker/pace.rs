@@ -1,5 +1,7 @@
 //! How much is taken at a time.
 
+use std::time::Instant;
+
 use sqlx::{Connection, SqliteConnection};
 
 use crate::main_job::orders;
@@ -45,4 +47,27 @@ async fn slow_the_prefetch_starts_small_widens_and_narrows_for_large_bodies() {
     scene.all_written(&mut worker).await;
     worker.stop().await.expect(0);
     scene.audit().await;
+}
+
+/// A backlog, and a database that is to be spared. What is counted here is an upper bound: true on any machine.
+#[tokio::test]
+async fn a_backlog_reaches_the_database_no_faster_than_allowed() {
+    const RATE: f64 = 50.0;
+    let mut scene = Scene::shared(Kind::Classic).await;
+    scene.publish(0..2_000).await;
+    let options = format!(
+        "consumers = 2\nprefetch = 20\n\n[pipelines.orders.batch]\nmax_rows = 5\n\n\
+         [pipelines.orders.limits]\nmax_rows_per_second = {RATE}\n"
+    );
+    let begun = Instant::now();
+    let mut worker = Worker::run(&scene.config(&options));
+    let mut seen = 0;
+    while seen < 60 {
+        worker.eventually("there are more rows", async || scene.rows().await.is_some_and(|rows| rows > seen)).await;
+        seen = scene.rows().await.expect("a database that is there");
+        let allowed = begun.elapsed().as_secs_f64() * RATE;
+        assert!(seen as f64 <= allowed + 10.0, "{seen} rows where {allowed} and a first batch of each consumer may be");
+    }
+    worker.stop().await.expect(0);
+    scene.broker.delete(&scene.queue).await;
 }
