@@ -37,6 +37,7 @@ mod source;
 mod status;
 mod test;
 
+use client::Running;
 use exit::{CliError, Exit};
 use output::Out;
 
@@ -202,17 +203,20 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
     if matches!(cli.command, Command::Pipelines) {
         return Ok(completions::pipelines(&cli.global.config, out));
     }
-    let config = || load(&cli.global.config);
+    let path = &cli.global.config;
+    let config = || load(path);
     match cli.command {
-        Command::Run(args) => run::execute(&cli.global.config, config()?, args, out),
+        Command::Run(args) => run::execute(path, config()?, args, out),
         Command::Check(args) => one_task(check::execute(&config()?, &args, out)),
         Command::Explain(args) => one_task(explain::execute(&config()?, &args, out)),
         Command::Test(args) => test::execute(&config()?, &args, out),
-        Command::Status => one_task(status::execute(&config()?, out)),
-        Command::Pause(args) => one_task(pause::execute(&config()?, &args, out)),
-        Command::Resume(args) => one_task(resume::execute(&config()?, &args, out)),
-        Command::Health => one_task(health::execute(&config()?, out)),
-        Command::Dlq(command) => one_task(dlq::execute(&config()?, *command, &typed(&cli.global.config), out)),
+        Command::Status => of_running(path, |running| one_task(status::execute(&running.admin, out))),
+        Command::Health => of_running(path, |running| one_task(health::execute(&running.admin, out))),
+        Command::Pause(args) if args.all => one_task(pause::everywhere(&config()?, &args, out)),
+        Command::Resume(args) if args.all => one_task(resume::everywhere(&config()?, &args, out)),
+        Command::Pause(args) => of_running(path, |running| one_task(pause::execute(running, &args, out))),
+        Command::Resume(args) => of_running(path, |running| one_task(resume::execute(running, &args, out))),
+        Command::Dlq(command) => one_task(dlq::execute(&config()?, *command, &typed(path), out)),
         Command::Init(_) => init::ledger(&config()?, out),
         Command::Schema => schema::execute(out),
         Command::Pipelines => Ok(Exit::Done),
@@ -225,6 +229,23 @@ fn load(path: &std::path::Path) -> Result<Config, CliError> {
     // Each mistake begins its own line, as compilers do it and editors understand it.
     let wrong = |errors| CliError::usage(format!("the config can't be used\n\n{errors}"));
     config::load(path, &environment()?).map_err(wrong)
+}
+
+/// Asks the worker that runs with this config, or gives it an order. Mistakes that stand in the file by now don't keep
+/// from that: a reload has refused them, and the worker goes on.
+fn of_running(path: &std::path::Path, ask: impl FnOnce(&Running) -> Result<Exit, CliError>) -> Result<Exit, CliError> {
+    let environment = environment()?;
+    let mistakes = match config::load(path, &environment) {
+        Ok(config) => return ask(&Running { admin: config.admin.clone(), config: Some(config) }),
+        Err(mistakes) => mistakes,
+    };
+    let unusable = |more: &str| CliError::usage(format!("the config can't be used\n\n{mistakes}{more}"));
+    let admin = config::load_admin(path, &environment).map_err(|_| unusable(""))?;
+    let exit = ask(&Running { admin, config: None }).map_err(|error| unusable(&format!("\n\n{}", error.message)))?;
+    output::complain(
+        "the config has mistakes by now: `rabbit-sink check` names them. The worker runs with the one from before",
+    );
+    Ok(exit)
 }
 
 /// How our commands are called where they would read the same config, for those that are suggested.

@@ -39,7 +39,7 @@ pub use admin::AdminSocket;
 pub use changes::{Changes, needs_restart};
 pub use credentials::{Credentials, Fresh};
 pub(crate) use host::is_loopback;
-pub use load::{load, load_str, process_environment};
+pub use load::{load, load_admin, load_str, process_environment};
 pub use problems::{ConfigErrors, ConfigProblem};
 pub use schema::schema;
 pub use secrets::Secret;

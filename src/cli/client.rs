@@ -15,12 +15,21 @@ use tokio::net::TcpStream;
 
 use super::exit::CliError;
 use crate::admin;
-use crate::config::{AdminSocket, Config, Secret};
+use crate::config::{Admin, AdminSocket, Config, Secret};
 
 /// From the first packet to the last.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of an answer. A pipeline takes less than a kilobyte, a consumer a fifth of that.
 const MAX_ANSWER: usize = 16 << 20;
+
+/// The worker that runs with a config.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// How it is reached.
+    pub admin: Admin,
+    /// What the file says; `None`: it has mistakes by now, and the worker goes on with what it said before.
+    pub config: Option<Config>,
+}
 
 /// What the worker answered.
 #[derive(Debug)]
@@ -57,9 +66,9 @@ impl fmt::Display for Way<'_> {
 }
 
 /// Asks, and changes nothing.
-pub(super) async fn ask(config: &Config, path: &str) -> Result<Answer, CliError> {
-    let listen = config.admin.listen.map(|listen| Way::Tcp(reachable(listen)));
-    let way = listen.or(config.admin.socket.as_ref().map(Way::Socket)).ok_or_else(|| {
+pub(super) async fn ask(admin: &Admin, path: &str) -> Result<Answer, CliError> {
+    let listen = admin.listen.map(|listen| Way::Tcp(reachable(listen)));
+    let way = listen.or(admin.socket.as_ref().map(Way::Socket)).ok_or_else(|| {
         CliError::usage(
             "[admin] listen is \"off\": a running worker can't be asked; give it an address, such as \"127.0.0.1:9464\"",
         )
@@ -68,9 +77,9 @@ pub(super) async fn ask(config: &Config, path: &str) -> Result<Answer, CliError>
 }
 
 /// Tells the worker to do something: over the socket, where nobody needs a token, else over TCP with it.
-pub(super) async fn order(config: &Config, path: &str, body: String) -> Result<Answer, CliError> {
-    let socket = config.admin.socket.as_ref().map(|socket| (Way::Socket(socket), None));
-    let listen = config.admin.listen.zip(config.admin.token.as_ref());
+pub(super) async fn order(admin: &Admin, path: &str, body: String) -> Result<Answer, CliError> {
+    let socket = admin.socket.as_ref().map(|socket| (Way::Socket(socket), None));
+    let listen = admin.listen.zip(admin.token.as_ref());
     let listen = listen.map(|(listen, token)| (Way::Tcp(reachable(listen)), Some(token)));
     let (mut refused, mut failed) = (None, Vec::new());
     for (way, token) in socket.into_iter().chain(listen) {

@@ -21,6 +21,16 @@ pub(super) enum Order<'a> {
     Resume,
 }
 
+/// Whether the config has a pipeline of this name. Where it can't be read, the worker knows.
+pub(super) fn known(config: Option<&Config>, name: &str) -> Result<(), CliError> {
+    match config {
+        Some(config) if !config.pipelines.contains_key(name) => {
+            Err(CliError::usage(no_such_pipeline(name, config.pipelines.keys().map(String::as_str))))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Gives an order for one pipeline, or for all of the config. Done in part where a database can't be asked.
 pub(super) async fn execute(
     config: &Config,
@@ -28,8 +38,8 @@ pub(super) async fn execute(
     order: &Order<'_>,
     out: &mut Out,
 ) -> Result<Exit, CliError> {
-    if let Some(name) = pipeline.filter(|name| !config.pipelines.contains_key(*name)) {
-        return Err(CliError::usage(no_such_pipeline(name, config.pipelines.keys().map(String::as_str))));
+    if let Some(name) = pipeline {
+        known(Some(config), name)?;
     }
     let chosen = config.pipelines.values().filter(|one| pipeline.is_none_or(|name| one.name == name));
     let mut databases: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

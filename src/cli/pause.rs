@@ -6,15 +6,16 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::client::{ask, order};
-use super::everywhere::{self, Order};
+use super::client::{Running, ask, order};
+use super::everywhere::{self, Order, known};
 use super::exit::{CliError, Exit};
 use super::output::Out;
-use crate::config::Config;
-use crate::nearest::no_such_pipeline;
+use crate::config::{Admin, Config};
 
 /// Between two looks whether everything in hand is settled.
 const LOOK: Duration = Duration::from_millis(100);
+/// Where the file doesn't say what `shutdown_timeout` is.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,7 +24,7 @@ pub(super) struct Args {
     pipeline: Option<String>,
     /// On every replica, restarts included, until `resume --all`: the order stands in the database
     #[arg(long)]
-    all: bool,
+    pub(super) all: bool,
     /// Why: shown by `status`, in logs and metrics
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
@@ -40,21 +41,23 @@ impl Args {
     }
 }
 
-/// With --all writes it down for every replica. Else tells the worker, and waits until nothing is in hand any more: at most `shutdown_timeout`.
-pub(super) async fn execute(config: &Config, args: &Args, out: &mut Out) -> Result<Exit, CliError> {
+/// Writes it down for every replica.
+pub(super) async fn everywhere(config: &Config, args: &Args, out: &mut Out) -> Result<Exit, CliError> {
     let by = args.by();
-    let Some(name) = args.pipeline.as_ref().filter(|_| !args.all) else {
-        let by = by.as_deref().unwrap_or("somebody");
-        let order = Order::Pause { by, reason: &args.reason };
-        return everywhere::execute(config, args.pipeline.as_deref(), &order, out).await;
-    };
-    if !config.pipelines.contains_key(name) {
-        return Err(CliError::usage(no_such_pipeline(name, config.pipelines.keys().map(String::as_str))));
-    }
+    let order = Order::Pause { by: by.as_deref().unwrap_or("somebody"), reason: &args.reason };
+    everywhere::execute(config, args.pipeline.as_deref(), &order, out).await
+}
+
+/// Tells the worker, and waits until nothing is in hand any more: at most `shutdown_timeout`.
+pub(super) async fn execute(running: &Running, args: &Args, out: &mut Out) -> Result<Exit, CliError> {
+    let (by, admin, config) = (args.by(), &running.admin, running.config.as_ref());
+    let name = args.pipeline.as_deref().unwrap_or_default();
+    known(config, name)?;
     let path = format!("/pipelines/{}/pause", utf8_percent_encode(name, NON_ALPHANUMERIC));
     let body = json!({ "by": by, "reason": args.reason }).to_string();
-    let mut answer = order(config, &path, body).await?.ok()?;
-    let (done, left) = settled(config, name).await?;
+    let mut answer = order(admin, &path, body).await?.ok()?;
+    let patience = config.map_or(PATIENCE, |config| config.worker.shutdown_timeout);
+    let (done, left) = settled(admin, name, patience).await?;
     if out.json {
         (answer["done"], answer["unsettled"]) = (done.into(), left.into());
         out.object(&answer);
@@ -69,10 +72,10 @@ pub(super) async fn execute(config: &Config, args: &Args, out: &mut Out) -> Resu
 }
 
 /// Whether all consumers have come to rest before the patience is over, and how many messages are in hand.
-async fn settled(config: &Config, name: &str) -> Result<(bool, u64), CliError> {
-    let deadline = Instant::now() + config.worker.shutdown_timeout;
+async fn settled(admin: &Admin, name: &str, patience: Duration) -> Result<(bool, u64), CliError> {
+    let deadline = Instant::now() + patience;
     loop {
-        let report = ask(config, "/status").await?.ok()?;
+        let report = ask(admin, "/status").await?.ok()?;
         let pipelines = report.get("pipelines").and_then(Value::as_array);
         let pipeline = pipelines.and_then(|all| all.iter().find(|one| one["pipeline"] == *name));
         let Some(pipeline) = pipeline else {

@@ -2,12 +2,11 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::client::order;
-use super::everywhere::{self, Order};
+use super::client::{Running, order};
+use super::everywhere::{self, Order, known};
 use super::exit::{CliError, Exit};
 use super::output::Out;
 use crate::config::Config;
-use crate::nearest::no_such_pipeline;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -16,23 +15,24 @@ pub(super) struct Args {
     pipeline: Option<String>,
     /// Lift what `pause --all` has ordered, on every replica
     #[arg(long, conflicts_with = "dead_letter")]
-    all: bool,
+    pub(super) all: bool,
     /// Dead-letter the messages that it paused for, as long as their cause lasts, instead of trying them again
     #[arg(long)]
     dead_letter: bool,
 }
 
-/// With --all takes the order for every replica back. Else tells the worker.
-pub(super) async fn execute(config: &Config, args: &Args, out: &mut Out) -> Result<Exit, CliError> {
-    let Some(pipeline) = args.pipeline.as_ref().filter(|_| !args.all) else {
-        return everywhere::execute(config, args.pipeline.as_deref(), &Order::Resume, out).await;
-    };
-    if !config.pipelines.contains_key(pipeline) {
-        return Err(CliError::usage(no_such_pipeline(pipeline, config.pipelines.keys().map(String::as_str))));
-    }
+/// Takes the order for every replica back.
+pub(super) async fn everywhere(config: &Config, args: &Args, out: &mut Out) -> Result<Exit, CliError> {
+    everywhere::execute(config, args.pipeline.as_deref(), &Order::Resume, out).await
+}
+
+/// Tells the worker.
+pub(super) async fn execute(running: &Running, args: &Args, out: &mut Out) -> Result<Exit, CliError> {
+    let pipeline = args.pipeline.as_deref().unwrap_or_default();
+    known(running.config.as_ref(), pipeline)?;
     let name = utf8_percent_encode(pipeline, NON_ALPHANUMERIC);
     let path = format!("/pipelines/{name}/resume?dead_letter={}", args.dead_letter);
-    let answer = order(config, &path, String::new()).await?.ok()?;
+    let answer = order(&running.admin, &path, String::new()).await?.ok()?;
     match (out.json, args.dead_letter) {
         (true, _) => out.object(&answer),
         (false, false) => out.line(&format!("{} goes on and tries its messages again", pipeline)),

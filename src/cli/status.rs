@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::client::ask;
 use super::exit::{CliError, Exit};
 use super::output::Out;
-use crate::config::Config;
+use crate::config::Admin;
 
 const HEADER: [&str; 10] = [
     "PIPELINE",
@@ -21,8 +21,8 @@ const HEADER: [&str; 10] = [
 ];
 
 /// Prints a line per pipeline.
-pub(super) async fn execute(config: &Config, out: &mut Out) -> Result<Exit, CliError> {
-    let report = ask(config, "/status").await?.ok()?;
+pub(super) async fn execute(admin: &Admin, out: &mut Out) -> Result<Exit, CliError> {
+    let report = ask(admin, "/status").await?.ok()?;
     let Some(pipelines) = report.get("pipelines").and_then(Value::as_array) else {
         return Err(CliError::failed("the worker's answer has no pipelines: is it of another version?"));
     };

@@ -59,6 +59,14 @@ fn variables(environment: &[(String, String)], problems: &Problems) -> BTreeMap<
     variables
 }
 
+/// Whether a variable is meant for another section than `[admin]`.
+pub(super) fn overrides_elsewhere(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name.starts_with(&PREFIX.to_lowercase())
+        && name.contains(SEPARATOR)
+        && !name.starts_with(&format!("{PREFIX}{SEPARATOR}admin{SEPARATOR}").to_lowercase())
+}
+
 /// `RABBIT_SINK_SECTION__KEY` would do nothing, in silence. Names without two underscores belong to others, such as those
 /// that Kubernetes makes for a service.
 fn one_underscore(name: &str, problems: &Problems) {

@@ -7,7 +7,9 @@ use super::keys::ROOT;
 use super::problems::{ConfigErrors, Problems};
 use super::reader::Section;
 use super::tree::At;
-use super::{Config, Worker, admin, brokers, checks, databases, environment, pipelines, syntax, together, traces};
+use super::{
+    Admin, Config, Worker, admin, brokers, checks, databases, environment, pipelines, syntax, together, traces,
+};
 
 /// Reads the config file and what the environment sets over it (`RABBIT_SINK__SECTION__KEY`, and `${NAME}` within
 /// the file's texts). Files that the config names (secrets, TLS) are read or tried, relative to the current folder;
@@ -16,6 +18,33 @@ use super::{Config, Worker, admin, brokers, checks, databases, environment, pipe
 /// # Errors
 /// All mistakes at once; see [`ConfigErrors`].
 pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Config, ConfigErrors> {
+    let (name, text) = read_file(path)?;
+    load_str(&name, &text, environment)
+}
+
+/// `[admin]` alone, whatever is wrong elsewhere: by it a worker is reached that has refused what the file says by now.
+///
+/// # Errors
+/// The file can't be read or isn't TOML, or mistakes in this section.
+pub fn load_admin(path: &Path, environment: &[(String, String)]) -> Result<Admin, ConfigErrors> {
+    let (name, text) = read_file(path)?;
+    let problems = Problems::default();
+    let parsed = syntax::parse(&text, &problems);
+    // What can't be read may have been this section's.
+    let Some(mut root) = parsed.filter(|_| problems.is_empty()) else {
+        return Err(problems.report(&name, &text, None));
+    };
+    root.entries.retain(|entry| entry.key == "admin");
+    let environment: Vec<_> =
+        environment.iter().filter(|(name, _)| !environment::overrides_elsewhere(name)).cloned().collect();
+    environment::substitute(&mut root, &environment, &problems);
+    environment::apply_overrides(&mut root, &environment, &problems);
+    let admin = admin::read(&Section::new(&problems, String::new(), At::Whole, &root, &ROOT));
+    if problems.is_empty() { Ok(admin) } else { Err(problems.report(&name, &text, None)) }
+}
+
+/// What its mistakes are reported under, and its text.
+fn read_file(path: &Path) -> Result<(String, String), ConfigErrors> {
     let name = path.display().to_string();
     let failed = |message: String, help: Option<&str>| {
         let problems = Problems::default();
@@ -32,7 +61,7 @@ pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Config, Con
         let line = error.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
         failed(format!("line {line}: not UTF-8"), Some("save the file in UTF-8"))
     })?;
-    load_str(&name, &text, environment)
+    Ok((name, text))
 }
 
 /// Like [`load`], for a text; `name` is what its mistakes are reported under.

@@ -1,7 +1,7 @@
 //! Keeps the ledger from growing without end, and an eye on its size.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::Deduplicate;
@@ -28,6 +28,10 @@ pub(super) async fn keep_pruned(context: Arc<Context>, mut shutdown: Shutdown) {
             () = tokio::time::sleep(wait) => {}
             () = reached(&mut shutdown, Phase::Drain) => return,
             () = drained(&context) => return,
+        }
+        if context.status.guarantee.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            // Not begun yet, nor its ledger: the start's checks say what is missing.
+            continue;
         }
         wait = EVERY;
         if context.status.pauses().borrow().strongest().is_some() {

@@ -124,3 +124,23 @@ fn the_config_crate_lower_cases_names_of_variables() {
     assert_eq!(read["a.b"].clone().into_string().unwrap(), "007");
     good(LEAST);
 }
+
+/// By it a worker is reached while its file is being mended.
+#[test]
+fn how_a_worker_is_reached_is_read_whatever_is_wrong_elsewhere() {
+    use rabbit_sink::config::load_admin;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let read = |text: &str, variables: &[(&str, &str)]| {
+        std::fs::write(file.path(), text).unwrap();
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        load_admin(file.path(), &variables).map(|admin| admin.listen.map(|address| address.to_string()))
+    };
+    let wrong = "[admin]\nlisten = \"127.0.0.1:7000\"\n[pipelines.Or]\nprefetsch = \"${NOT_SET}\"\n";
+    assert_eq!(read(wrong, &[("RABBIT_SINK__DATABASE__URLL", "x")]).unwrap().as_deref(), Some("127.0.0.1:7000"));
+    let variable = [("RABBIT_SINK__ADMIN__LISTEN", "127.0.0.1:7001")];
+    assert_eq!(read(wrong, &variable).unwrap().as_deref(), Some("127.0.0.1:7001"));
+    let said = read("[admin]\nlisten = \"nowhere\"\n[pipelines.orders]\nprefetsch = 1\n", &[]).unwrap_err().to_string();
+    assert!(said.contains("admin.listen") && !said.contains("prefetsch"), "{said}");
+    // What can't be read may have been the address.
+    assert!(read("[admin]\nlisten = 127.0.0.1:7000\n", &[]).is_err());
+}

@@ -138,6 +138,16 @@ fn checked(worker: &Worker) -> String {
     said.split_once("\n\n").expect("a headline").1.trim().to_owned()
 }
 
+/// The mistakes are in the file, not in the worker: it is asked and ordered as before.
+async fn it_is_reached_with(wrong: &str) {
+    for words in [&["status"][..], &["health"], &["pause", "orders"], &["resume", "orders"]] {
+        let exit = Worker::command(wrong, words).wait().await.expect(0);
+        assert!(exit.stderr.contains("the config has mistakes by now"), "{words:?}: {}", exit.stderr);
+    }
+    let unknown = Worker::command(wrong, ["resume", "others"]).wait().await.expect(2).stderr;
+    assert!(unknown.contains("prefetsch") && unknown.contains("others"), "{unknown}");
+}
+
 #[tokio::test]
 async fn a_config_with_mistakes_changes_nothing_and_is_told_everywhere() {
     let mut scene = Scene::shared(Kind::Classic).await;
@@ -174,6 +184,7 @@ async fn a_config_with_mistakes_changes_nothing_and_is_told_everywhere() {
     .await;
     assert_eq!(status(&scene).await["config_refused"], Value::Null);
     worker.logs("reload (SIGHUP): no pipeline has changed").await;
+    it_is_reached_with(&wrong).await;
     worker.stop().await.expect(0);
     scene.audit().await;
 }
