@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use crate::distance::away;
 use crate::shapes::{FIRST, Shape, uuid};
 use crate::stage::{Eye, Stage};
-use crate::subject::{Job, Subject};
+use crate::subject::{Job, Running, Subject};
 use crate::support::broker::{Kind, Message};
-use crate::support::database::Server;
+use crate::support::database::{Server, TestDatabase};
 use crate::support::process::tree;
 use crate::usage;
 
@@ -48,66 +48,106 @@ const HANGS: Duration = Duration::from_secs(600);
 /// How many of the last messages are looked at: their rows are counted by their keys.
 const TAIL: u64 = 200;
 
+impl Backlog {
+    fn is_bad(&self, nth: u64) -> bool {
+        self.bad_every > 0 && nth % self.bad_every == self.bad_every / 2
+    }
+
+    pub fn message(&self, nth: u64) -> Message {
+        if self.is_bad(nth) { Message::json(&uuid(nth), "no JSON") } else { self.shape.message(nth) }
+    }
+
+    /// An empty queue, an empty table, and what a program must know of them.
+    pub async fn prepare(&self, stage: &mut Stage) -> (TestDatabase, Job) {
+        let queue = stage.queue(self.kind).await;
+        let database = stage.database(self.server).await;
+        database.execute(&self.shape.ddl(self.server)).await;
+        let job = Job {
+            amqp: stage.rabbit.url(),
+            database: match self.round_trip {
+                Some(round_trip) => moved(&database.url, round_trip),
+                None => database.url.clone(),
+            },
+            queue,
+            shape: self.shape,
+            consumers: self.consumers,
+            config: self.config.clone(),
+            folder: stage.folder().clone(),
+        };
+        (database, job)
+    }
+
+    /// Waits for the row of this message or of one behind it.
+    pub async fn row(&self, eye: &mut Eye, running: &mut Running, nth: u64) {
+        let one = format!("(SELECT 1 FROM {} WHERE {} >= {} LIMIT 1) AS one", self.table(), self.key(), FIRST + nth);
+        wait_for(running, Duration::from_millis(1), async || eye.number("max(1)", &one).await > 0).await;
+    }
+
+    /// Waits for the rows of all messages. The last ones are counted by their keys, while it goes on: all
+    /// are more work for the database.
+    pub async fn rows(&self, eye: &mut Eye, running: &mut Running) {
+        let good: Vec<u64> = (0..self.messages).filter(|&nth| !self.is_bad(nth)).collect();
+        let tail = good.iter().filter(|&&nth| nth + TAIL >= self.messages).count() as u64;
+        let last = format!("{} WHERE {} >= {}", self.table(), self.key(), FIRST + self.messages.saturating_sub(TAIL));
+        wait_for(running, Duration::from_millis(5), async || {
+            eye.number("count(*)", &last).await >= tail
+                && eye.number("count(*)", self.table()).await >= good.len() as u64
+        })
+        .await;
+    }
+
+    /// Panics where the rows aren't the messages.
+    pub async fn check(&self, eye: &mut Eye) {
+        let good: Vec<u64> = (0..self.messages).filter(|&nth| !self.is_bad(nth)).collect();
+        let (sum, expected) = self.shape.check(&good);
+        assert_eq!(eye.number("count(*)", self.table()).await, good.len() as u64, "rows");
+        assert_eq!(eye.number(&sum, self.table()).await, expected, "rows with other values");
+    }
+
+    fn table(&self) -> &'static str {
+        self.shape.table()
+    }
+
+    fn key(&self) -> &'static str {
+        self.shape.key()
+    }
+}
+
+async fn wait_for(running: &mut Running, pause: Duration, mut done: impl AsyncFnMut() -> bool) {
+    let begin = Instant::now();
+    while !done().await {
+        running.must_run();
+        assert!(begin.elapsed() < HANGS, "it doesn't get done; its log is {}", running.log.display());
+        tokio::time::sleep(pause).await;
+    }
+}
+
 pub async fn drain(stage: &mut Stage, backlog: &Backlog, subject: &Subject) -> Measured {
-    let queue = stage.queue(backlog.kind).await;
-    let messages = backlog.messages;
-    let is_bad = |nth: u64| backlog.bad_every > 0 && nth % backlog.bad_every == backlog.bad_every / 2;
-    let message = |nth| if is_bad(nth) { Message::json(&uuid(nth), "no JSON") } else { backlog.shape.message(nth) };
-    stage.broker.publish(&queue, (0..messages).map(message)).await;
-    let good: Vec<u64> = (0..messages).filter(|&nth| !is_bad(nth)).collect();
-    let rows = good.len() as u64;
-    let database = stage.database(backlog.server).await;
-    database.execute(&backlog.shape.ddl(backlog.server)).await;
+    let (database, job) = backlog.prepare(stage).await;
+    stage.broker.publish(&job.queue, (0..backlog.messages).map(|nth| backlog.message(nth))).await;
     stage.settle(backlog.server).await;
     let mut eye = Eye::open(&database.url).await;
-    let job = Job {
-        amqp: stage.rabbit.url(),
-        database: match backlog.round_trip {
-            Some(round_trip) => moved(&database.url, round_trip),
-            None => database.url.clone(),
-        },
-        queue: queue.clone(),
-        shape: backlog.shape,
-        consumers: backlog.consumers,
-        config: backlog.config.clone(),
-        folder: stage.folder().clone(),
-    };
 
     let begin = Instant::now();
     let mut running = subject.start(&job);
-    let table = backlog.shape.table();
-    let wait = |since: Instant| {
-        assert!(since.elapsed() < HANGS, "{} doesn't get done", subject.name());
-    };
-    while eye.number("max(1)", &format!("(SELECT 1 FROM {table} LIMIT 1) AS one")).await == 0 {
-        running.must_run();
-        wait(begin);
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    backlog.row(&mut eye, &mut running, 0).await;
     let first = Instant::now();
     let servers = stage.servers(backlog.server);
     let (own_before, servers_before) = (usage::cpu(&tree(running.id())), usage::cpu(&servers));
-    let tail = good.iter().filter(|&&nth| nth + TAIL >= messages).count() as u64;
-    let last = format!("{table} WHERE {} >= {}", backlog.shape.key(), FIRST + messages - TAIL);
-    while eye.number("count(*)", &last).await < tail || eye.number("count(*)", table).await < rows {
-        running.must_run();
-        wait(begin);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    backlog.rows(&mut eye, &mut running).await;
     let seconds = first.elapsed().as_secs_f64();
     let own = tree(running.id());
-    let per_message = 1e6 / messages as f64;
+    let per_message = 1e6 / backlog.messages as f64;
     let measured = Measured {
-        rate: messages as f64 / seconds,
+        rate: backlog.messages as f64 / seconds,
         first_row_ms: (first - begin).as_secs_f64() * 1e3,
         cpu_us: (usage::cpu(&own) - own_before) * per_message,
         servers_us: (usage::cpu(&servers) - servers_before) * per_message,
         peak_mib: usage::peak_mib(&own),
     };
     drop(running);
-    let (sum, expected) = backlog.shape.check(&good);
-    assert_eq!(eye.number(&sum, table).await, expected, "{}: rows with other values", subject.name());
-    stage.broker.delete(&queue).await;
+    backlog.check(&mut eye).await;
+    stage.broker.delete(&job.queue).await;
     measured
 }
 

@@ -21,14 +21,20 @@ mod stage;
 mod subject;
 mod usage;
 
+use std::time::Instant;
+
+use page::Page;
 use sections::{Bench, SECTIONS};
 use stage::Stage;
 
-const USAGE: &str = "usage: against-the-floor [--runs N] [--messages N] [--page] [SECTION]…";
+const USAGE: &str =
+    "usage: against-the-floor [--runs N] [--messages N] [--into FOLDER] [--page | --sections | SECTION…]";
 
 #[tokio::main]
 async fn main() {
     let mut bench = Bench { runs: 5, messages: 200_000 };
+    let mut page = Page::of_the_project();
+    let mut only_write = false;
     let mut wanted = Vec::new();
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -38,9 +44,14 @@ async fn main() {
             "--bench" => {}
             "--runs" => bench.runs = number(),
             "--messages" => bench.messages = number() as u64,
-            "--page" => return page::write(),
+            "--into" => page = Page::in_folder(words.next().expect(USAGE).as_ref()),
+            "--page" => only_write = true,
+            "--sections" => return sections::list(),
             name => wanted.push(name.to_owned()),
         }
+    }
+    if only_write {
+        return page.write();
     }
     let chosen: Vec<_> = SECTIONS
         .iter()
@@ -49,14 +60,15 @@ async fn main() {
             false => wanted.iter().any(|name| name == section.name),
         })
         .collect();
-    assert!(!chosen.is_empty(), "{USAGE}; sections: {}", sections::names());
+    assert!(!chosen.is_empty() && chosen.len() >= wanted.len(), "{USAGE}; sections: {}", sections::names());
     let mut stage = Stage::start().await;
     let versions = stage.versions().await;
     eprintln!("{versions}");
     for (nth, section) in chosen.iter().enumerate() {
         eprintln!("[{}/{}] {}: {}", nth + 1, chosen.len(), section.name, section.title);
+        let begin = Instant::now();
         let measured = section.measure(&bench, &mut stage).await;
-        page::keep(section.name, &versions, measured);
+        page.keep(section.name, &versions, begin.elapsed(), measured);
+        page.write();
     }
-    page::write();
 }

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::plot;
-use crate::sections::SECTIONS;
+use crate::sections::{SECTIONS, Section as Measurable};
 
 /// What a section has measured.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -18,6 +19,13 @@ pub struct Section {
     pub rows: Vec<Vec<String>>,
     /// For a plot; may be empty.
     pub curves: Vec<Curve>,
+}
+
+impl Section {
+    pub fn table(about: &str, header: &[&str], rows: Vec<Vec<String>>) -> Section {
+        let header = header.iter().map(|&name| name.to_owned()).collect();
+        Section { about: about.to_owned(), header, rows, curves: Vec::new() }
+    }
 }
 
 /// A line of a plot.
@@ -34,7 +42,19 @@ struct Kept {
     commit: String,
     versions: String,
     machine: String,
+    /// That measuring took.
+    #[serde(default)]
+    seconds: u64,
     section: Section,
+}
+
+/// Where what is measured goes.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// What each section has measured last.
+    kept: PathBuf,
+    /// The page, and its plots in a folder beside it.
+    page: PathBuf,
 }
 
 const HEAD: &str = "\
@@ -46,31 +66,46 @@ which both had their turn on the same machine; what stands here are medians, in 
 sync to disk, share the machine's processors with the programs, and rows are counted in the table.
 ";
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/benches")
-}
+impl Page {
+    /// The project's own.
+    pub fn of_the_project() -> Page {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Page { kept: root.join("target/benches"), page: root.join("benches") }
+    }
 
-/// Keeps what a section has measured.
-pub fn keep(name: &str, versions: &str, section: Section) {
-    let kept = Kept {
-        date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
-        commit: commit(),
-        versions: versions.to_owned(),
-        machine: machine(),
-        section,
-    };
-    std::fs::create_dir_all(folder()).expect("a folder below target");
-    let text = serde_json::to_string_pretty(&kept).expect("plain data");
-    std::fs::write(folder().join(format!("{name}.json")), text).expect("a file below target");
-}
+    /// All in a folder of its own.
+    pub fn in_folder(folder: &Path) -> Page {
+        Page { kept: folder.join("kept"), page: folder.to_owned() }
+    }
 
-/// Writes the page and its plots.
-pub fn write() {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
-    let mut page = HEAD.to_owned();
-    for section in SECTIONS.iter().filter(|section| section.always) {
-        let Ok(text) = std::fs::read_to_string(folder().join(format!("{}.json", section.name))) else { continue };
-        let kept: Kept = serde_json::from_str(&text).expect("what was kept");
+    /// Keeps what a section has measured.
+    pub fn keep(&self, name: &str, versions: &str, took: Duration, section: Section) {
+        let kept = Kept {
+            date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
+            commit: commit(),
+            versions: versions.to_owned(),
+            machine: machine(),
+            seconds: took.as_secs(),
+            section,
+        };
+        std::fs::create_dir_all(&self.kept).expect("a folder");
+        let text = serde_json::to_string_pretty(&kept).expect("plain data");
+        std::fs::write(self.kept.join(format!("{name}.json")), text).expect("a file");
+    }
+
+    /// Writes the page and its plots.
+    pub fn write(&self) {
+        let mut page = HEAD.to_owned();
+        for section in SECTIONS.iter().filter(|section| section.always) {
+            let file = self.kept.join(format!("{}.json", section.name));
+            let Ok(text) = std::fs::read_to_string(&file) else { continue };
+            let kept: Kept = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            self.write_section(&mut page, section, &kept);
+        }
+        std::fs::write(self.page.join("RESULTS.md"), page).expect("a file");
+    }
+
+    fn write_section(&self, page: &mut String, section: &Measurable, kept: &Kept) {
         let Section { about, header, rows, curves } = &kept.section;
         writeln!(page, "\n## {}\n\n{about}\n", section.title).expect("a String");
         writeln!(page, "| {} |\n|{}", header.join(" | "), "---|".repeat(header.len())).expect("a String");
@@ -79,14 +114,14 @@ pub fn write() {
         }
         if !curves.is_empty() {
             let file = format!("plots/{}.svg", section.name);
-            std::fs::create_dir_all(here.join("plots")).expect("a folder of the project");
-            std::fs::write(here.join(&file), plot::svg(header, curves)).expect("a file of the project");
+            std::fs::create_dir_all(self.page.join("plots")).expect("a folder");
+            std::fs::write(self.page.join(&file), plot::svg(header, curves)).expect("a file");
             writeln!(page, "\n![{}]({file})", section.title).expect("a String");
         }
-        writeln!(page, "\n{}, commit {}, {}, {}.", kept.date, kept.commit, kept.versions, kept.machine)
-            .expect("a String");
+        let Kept { date, commit, versions, machine, seconds, .. } = kept;
+        let command = format!("`./benches/run.sh {}`, {seconds} s", section.name);
+        writeln!(page, "\n{date}, commit {commit}, {versions}, {machine}; {command}.").expect("a String");
     }
-    std::fs::write(here.join("RESULTS.md"), page).expect("a file of the project");
 }
 
 /// With a `+` where the tree differs from it.

@@ -28,4 +28,9 @@ impl Series {
     pub fn over(&self, other: &Series) -> Series {
         Series(self.0.iter().zip(&other.0).map(|(own, others)| own / others).collect())
     }
+
+    /// As it stands in a table: the median, the least and the most.
+    pub fn as_ratio(&self) -> String {
+        format!("**{:.2}** ({:.2}–{:.2})", self.median(), self.min(), self.max())
+    }
 }

@@ -77,6 +77,24 @@ impl Stage {
         self.rabbit.id().into_iter().chain(database).flat_map(tree).collect()
     }
 
+    /// A clean stop of a database's server.
+    pub async fn stop(&mut self, server: Server) {
+        match server {
+            Server::Postgres => self.postgres.stop().await,
+            Server::Mysql => self.mysql.stop().await,
+            Server::Sqlite => panic!("SQLite has no server"),
+        }
+    }
+
+    /// The same server with the same data; returns when it answers.
+    pub async fn restart(&mut self, server: Server) {
+        match server {
+            Server::Postgres => self.postgres.restart().await,
+            Server::Mysql => self.mysql.restart().await,
+            Server::Sqlite => panic!("SQLite has no server"),
+        }
+    }
+
     /// Files of the runs.
     pub fn folder(&self) -> &PathBuf {
         &self.folder

@@ -56,18 +56,43 @@ impl Subject {
         }
     }
 
+    /// MiB of its file.
+    pub fn size_mib(&self) -> f64 {
+        let file = self.program();
+        let bytes = std::fs::metadata(&file).unwrap_or_else(|error| panic!("{file}: {error}")).len();
+        bytes as f64 / f64::from(1 << 20)
+    }
+
+    fn program(&self) -> String {
+        let variable = match self {
+            Subject::Floor | Subject::Again => "RABBIT_SINK_BENCH_FLOOR",
+            Subject::Worker(_) => "RABBIT_SINK_BENCH_WORKER",
+            Subject::Other(_) => "RABBIT_SINK_BENCH_OTHER",
+        };
+        std::env::var(variable)
+            .unwrap_or_else(|_| panic!("{variable} is not set; ./benches/run.sh builds it and sets it"))
+    }
+
+    fn command(&self, job: &Job, messages: u64) -> Command {
+        let mut command = Command::new(self.program());
+        match self {
+            Subject::Floor | Subject::Again => {
+                command.args([&job.amqp, &job.database, &job.queue, job.shape.name()]);
+                command.args([messages.to_string(), job.consumers.to_string()]);
+            }
+            Subject::Worker(how) | Subject::Other(how) => {
+                command.arg("run").arg("--config").arg(config(*how, job));
+                if messages > 0 {
+                    command.arg("--until-empty");
+                }
+            }
+        }
+        command
+    }
+
     /// Starts it; it runs until it is killed.
     pub fn start(&self, job: &Job) -> Running {
-        let mut command = match self {
-            Subject::Floor | Subject::Again => {
-                let mut command = Command::new(program("RABBIT_SINK_BENCH_FLOOR"));
-                command.args([&job.amqp, &job.database, &job.queue, job.shape.name(), "0"]);
-                command.arg(job.consumers.to_string());
-                command
-            }
-            Subject::Worker(how) => worker("RABBIT_SINK_BENCH_WORKER", *how, job),
-            Subject::Other(how) => worker("RABBIT_SINK_BENCH_OTHER", *how, job),
-        };
+        let mut command = self.command(job, 0);
         let log = job.folder.join(format!("{}.log", job.queue));
         let file = || std::fs::File::options().create(true).append(true).open(&log).expect("a file in an own folder");
         command.stdin(Stdio::null()).stdout(file()).stderr(file()).current_dir(&job.folder);
@@ -107,11 +132,8 @@ impl Drop for Running {
     }
 }
 
-fn program(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; ./benches/run.sh builds it and sets it"))
-}
-
-fn worker(variable: &str, how: Deduplicate, job: &Job) -> Command {
+/// Writes the worker's config.
+fn config(how: Deduplicate, job: &Job) -> PathBuf {
     let (key, table) = (job.shape.key(), job.shape.table());
     let deduplicate = match how {
         Deduplicate::Column => format!("column:{key}"),
@@ -129,7 +151,5 @@ fn worker(variable: &str, how: Deduplicate, job: &Job) -> Command {
     );
     let file = job.folder.join(format!("{}.toml", job.queue));
     std::fs::write(&file, config).expect("a file in an own folder");
-    let mut command = Command::new(program(variable));
-    command.arg("run").arg("--config").arg(file);
-    command
+    file
 }
