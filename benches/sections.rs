@@ -8,6 +8,7 @@ use crate::support::database::Server;
 
 mod curves;
 mod footprint;
+mod instructions;
 mod latencies;
 mod outage;
 mod rounds;
@@ -49,6 +50,8 @@ pub const SECTIONS: &[Section] = &[
     section("prefetch", "Messages on their way", |bench, stage| Box::pin(curves::prefetch(bench, stage))),
     section("backlog", "Memory and the length of the queue", |bench, stage| Box::pin(footprint::backlog(bench, stage))),
     section("start", "From the start to the first row", |bench, stage| Box::pin(footprint::start(bench, stage))),
+    section("micro", "Decoding and mapping alone", |bench, stage| Box::pin(instructions::micro(bench, stage))),
+    section("instructions", "Instructions", |bench, stage| Box::pin(instructions::instructions(bench, stage))),
     Section {
         name: "compare",
         title: "Against another commit",

@@ -69,8 +69,7 @@ impl Subject {
             Subject::Worker(_) => "RABBIT_SINK_BENCH_WORKER",
             Subject::Other(_) => "RABBIT_SINK_BENCH_OTHER",
         };
-        std::env::var(variable)
-            .unwrap_or_else(|_| panic!("{variable} is not set; ./benches/run.sh builds it and sets it"))
+        program(variable)
     }
 
     fn command(&self, job: &Job, messages: u64) -> Command {
@@ -87,6 +86,13 @@ impl Subject {
                 }
             }
         }
+        command
+    }
+
+    /// How it is called so that it ends when so many messages are written.
+    pub fn to_the_end(&self, job: &Job, messages: u64) -> Command {
+        let mut command = self.command(job, messages);
+        command.stdin(Stdio::null()).current_dir(&job.folder);
         command
     }
 
@@ -130,6 +136,11 @@ impl Drop for Running {
         kill_tree(self.child.id());
         self.child.wait().ok();
     }
+}
+
+/// Where a program is.
+pub fn program(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; ./benches/run.sh builds it and sets it"))
 }
 
 /// Writes the worker's config.

@@ -13,10 +13,12 @@ there() {
 }
 
 missing=()
-# What tests/tools.sh and tests/static.sh ask for where it is missing.
+# What tests/tools.sh, tests/static.sh and benches/ ask for where it is missing.
 case ${1:-} in
     --go) command -v go >/dev/null || missing+=(golang-go ca-certificates) ;;
     --python) missing+=(python3-venv) ;;
+    --valgrind) command -v valgrind >/dev/null || missing+=(valgrind) ;;
+    --java) command -v mvn >/dev/null || missing+=(maven default-jdk-headless) ;;
     --musl) command -v musl-gcc >/dev/null || missing+=(musl-tools) ;;
 esac
 there /usr/lib/rabbitmq/bin/rabbitmq-server || missing+=(rabbitmq-server)
