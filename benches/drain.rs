@@ -7,7 +7,7 @@ use crate::shapes::{FIRST, Shape, uuid};
 use crate::stage::{Eye, Stage};
 use crate::subject::{Job, Running, Subject};
 use crate::support::broker::{Kind, Message};
-use crate::support::database::{Server, TestDatabase};
+use crate::support::database::{Server, TestDatabase, rows};
 use crate::support::process::tree;
 use crate::usage;
 
@@ -25,6 +25,8 @@ pub struct Backlog {
     pub round_trip: Option<Duration>,
     /// Further lines of the worker's config.
     pub config: String,
+    /// Each column of each row is compared in the end, not sums alone. Orders in PostgreSQL only.
+    pub every_row: bool,
 }
 
 /// What one run took.
@@ -44,6 +46,20 @@ pub struct Measured {
 
 /// A run that takes longer hangs.
 const HANGS: Duration = Duration::from_secs(600);
+
+/// An order's fields, and how PostgreSQL is asked for what became of them.
+const ORDER: [(&str, &str); 10] = [
+    ("order_id", "order_id::text"),
+    ("event_id", "event_id::text"),
+    ("customer", "customer"),
+    ("country", "country"),
+    ("quantity", "quantity::text"),
+    ("price", "price::text"),
+    ("weight", "weight::text"),
+    ("paid", "paid::text"),
+    ("placed_at", "to_char(placed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"),
+    ("note", "note"),
+];
 
 /// How many of the last messages are looked at: their rows are counted by their keys.
 const TAIL: u64 = 200;
@@ -104,6 +120,20 @@ impl Backlog {
         assert_eq!(eye.number(&sum, self.table()).await, expected, "rows with other values");
     }
 
+    /// Panics where a column of a row isn't what its message says.
+    async fn check_every_row(&self, url: &str) {
+        let columns: Vec<&str> = ORDER.iter().map(|(_, expression)| *expression).collect();
+        let found = rows(url, &format!("SELECT {} FROM orders ORDER BY order_id", columns.join(", "))).await;
+        assert_eq!(found.len() as u64, self.messages, "rows");
+        for (nth, row) in (0..).zip(&found) {
+            let body: serde_json::Value = serde_json::from_slice(&self.message(nth).body).expect("JSON");
+            for ((field, _), cell) in ORDER.iter().zip(row) {
+                let sent = body[*field].as_str().map_or_else(|| body[*field].to_string(), str::to_owned);
+                assert_eq!(cell.as_ref(), Some(&sent), "{field} of message {nth}");
+            }
+        }
+    }
+
     fn table(&self) -> &'static str {
         self.shape.table()
     }
@@ -147,6 +177,9 @@ pub async fn drain(stage: &mut Stage, backlog: &Backlog, subject: &Subject) -> M
     };
     drop(running);
     backlog.check(&mut eye).await;
+    if backlog.every_row {
+        backlog.check_every_row(&database.url).await;
+    }
     stage.broker.delete(&job.queue).await;
     measured
 }

@@ -13,6 +13,7 @@ mod distance;
 mod drain;
 mod latency;
 mod page;
+mod peer;
 mod plot;
 mod sections;
 mod series;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use crate::peer::Peer;
 use crate::shapes::Shape;
 use crate::support::process::kill_tree;
 
@@ -25,6 +26,8 @@ pub enum Subject {
     Worker(Deduplicate),
     /// rabbit-sink as another commit has it.
     Other(Deduplicate),
+    /// What people use today.
+    Peer(Peer),
 }
 
 /// Where a subject works.
@@ -53,28 +56,31 @@ impl Subject {
             Subject::Again => "floor again".to_owned(),
             Subject::Worker(how) => format!("rabbit-sink, {}", how.name()),
             Subject::Other(how) => format!("rabbit-sink before, {}", how.name()),
+            Subject::Peer(peer) => peer.name().to_owned(),
         }
     }
 
-    /// MiB of its file.
-    pub fn size_mib(&self) -> f64 {
-        let file = self.program();
+    /// MiB of its file; `None` where there is more than one.
+    pub fn size_mib(&self) -> Option<f64> {
+        let file = self.variable().map(program)?;
         let bytes = std::fs::metadata(&file).unwrap_or_else(|error| panic!("{file}: {error}")).len();
-        bytes as f64 / f64::from(1 << 20)
+        Some(bytes as f64 / f64::from(1 << 20))
     }
 
-    fn program(&self) -> String {
-        let variable = match self {
-            Subject::Floor | Subject::Again => "RABBIT_SINK_BENCH_FLOOR",
-            Subject::Worker(_) => "RABBIT_SINK_BENCH_WORKER",
-            Subject::Other(_) => "RABBIT_SINK_BENCH_OTHER",
-        };
-        program(variable)
-    }
-
-    fn command(&self, job: &Job, messages: u64) -> Command {
-        let mut command = Command::new(self.program());
+    fn variable(&self) -> Option<&'static str> {
         match self {
+            Subject::Floor | Subject::Again => Some("RABBIT_SINK_BENCH_FLOOR"),
+            Subject::Worker(_) => Some("RABBIT_SINK_BENCH_WORKER"),
+            Subject::Other(_) => Some("RABBIT_SINK_BENCH_OTHER"),
+            Subject::Peer(_) => None,
+        }
+    }
+
+    /// `messages`: it ends when so many are written; 0: never.
+    fn command(&self, job: &Job, messages: u64) -> Command {
+        let mut command = Command::new(self.variable().map(program).unwrap_or_default());
+        match self {
+            Subject::Peer(peer) => return peer.command(job),
             Subject::Floor | Subject::Again => {
                 command.args([&job.amqp, &job.database, &job.queue, job.shape.name()]);
                 command.args([messages.to_string(), job.consumers.to_string()]);
@@ -91,9 +97,7 @@ impl Subject {
 
     /// How it is called so that it ends when so many messages are written.
     pub fn to_the_end(&self, job: &Job, messages: u64) -> Command {
-        let mut command = self.command(job, messages);
-        command.stdin(Stdio::null()).current_dir(&job.folder);
-        command
+        self.command(job, messages)
     }
 
     /// Starts it; it runs until it is killed.

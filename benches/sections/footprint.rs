@@ -50,7 +50,7 @@ pub async fn start(bench: &Bench, stage: &mut Stage) -> Result {
             point.what.clone(),
             point.subject.name(),
             format!("**{:.0}** ({:.0}–{:.0})", first.median(), first.min(), first.max()),
-            format!("{:.1}", point.subject.size_mib()),
+            point.subject.size_mib().map_or_else(String::new, |size| format!("{size:.1}")),
         ]
     });
     let about = "From starting the program to the first row that others can see, with messages waiting. The worker \

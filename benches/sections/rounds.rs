@@ -30,6 +30,7 @@ pub fn base(bench: &Bench, server: Server) -> Backlog {
         bad_every: 0,
         round_trip: None,
         config: String::new(),
+        every_row: false,
     }
 }
 
