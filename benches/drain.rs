@@ -154,6 +154,11 @@ async fn wait_for(running: &mut Running, pause: Duration, mut done: impl AsyncFn
 
 pub async fn drain(stage: &mut Stage, backlog: &Backlog, subject: &Subject) -> Measured {
     let (database, job) = backlog.prepare(stage).await;
+    if let Subject::Peer(peer) = subject
+        && let Some(difference) = peer.table()
+    {
+        database.execute(difference).await;
+    }
     stage.broker.publish(&job.queue, (0..backlog.messages).map(|nth| backlog.message(nth))).await;
     stage.settle(backlog.server).await;
     let mut eye = Eye::open(&database.url).await;

@@ -36,7 +36,8 @@ impl Peer {
                  again until somebody writes the code for it"
             }
             Peer::Telegraf => {
-                "acks after its write; a row that the database refuses takes its batch with it: dropped, logged, acked"
+                "acks after its write; a row that the database refuses (a repeat, too, where the table has a key) takes \
+                 its batch with it: dropped, logged, acked. Its table has the ID as text"
             }
             Peer::MqBridge => {
                 "acks after its write, a repeat is dropped by the table's key; without a dead-letter route what the \
@@ -51,6 +52,15 @@ impl Peer {
             // It declares its queue itself, always as a classic one.
             Peer::MqBridge => Kind::Classic,
             _ => Kind::Quorum,
+        }
+    }
+
+    /// What is different in its table.
+    pub fn table(self) -> Option<&'static str> {
+        match self {
+            // It sends text where a uuid is asked for.
+            Peer::Telegraf => Some("ALTER TABLE orders ALTER event_id TYPE text"),
+            _ => None,
         }
     }
 

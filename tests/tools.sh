@@ -4,7 +4,7 @@
 #
 #   ./tests/tools.sh helm
 #
-# go, helm, actionlint, compose, and hadolint, which is a Python package. All lie below the user's cache folder; RABBIT_SINK_TOOLS names another.
+# go, helm, actionlint, compose, telegraf (for benches/), and hadolint, which is a Python package. All lie below the user's cache folder; RABBIT_SINK_TOOLS names another.
 set -euo pipefail
 
 # The least that the modules ask for, and what is brought where Go is missing or older.
@@ -13,6 +13,7 @@ go_brought=1.27.3
 helm=v3.19.5
 actionlint=v1.7.12
 hadolint=2.15.1
+telegraf=v1.37.2
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${RABBIT_SINK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/rabbit-sink/tools}
@@ -91,6 +92,11 @@ case ${1:-} in
         # Its go.mod has replace directives, which `go install` refuses; ours is tests/tools/compose/go.mod.
         version=$(sed -n 's#.*github.com/compose-spec/compose-go/v2 \(v[^ ]*\).*#\1#p' "$here/tools/compose/go.mod" | head -n 1)
         build compose "$version" -C "$here/tools/compose" install -trimpath -ldflags '-s -w' .
+        ;;
+    telegraf)
+        # What the benchmark's config uses of it: all of its plugins take Go half an hour.
+        build telegraf "$telegraf" install -trimpath -ldflags '-s -w' \
+            -tags custom,inputs.amqp_consumer,outputs.postgresql,parsers.json_v2 "github.com/influxdata/telegraf/cmd/telegraf@$telegraf"
         ;;
     hadolint)
         folder=$tools/hadolint-$hadolint

@@ -1,0 +1,71 @@
+//! The benchmark's harness at work, on servers of its own, for a moment only; and what its page has.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::Path;
+use std::process::Command;
+
+/// As `./benches/run.sh` calls it, unoptimised: figures don't matter here.
+fn harness(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO"));
+    // What Cargo sets for a test would make it build some packages anew.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
+        command.env_remove(name);
+    }
+    if let Some(target) = std::env::var_os("CARGO_TARGET_DIR") {
+        command.env("CARGO_TARGET_DIR", target);
+    }
+    command.args(["bench", "--quiet", "--profile", "dev", "--bench", "against-the-floor", "--"]).args(arguments);
+    command.env("RABBIT_SINK_BENCH_WORKER", env!("CARGO_BIN_EXE_rabbit-sink")).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let said = command.output().expect("cargo");
+    let errors = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success(), "{command:?} failed: {}\n{errors}", said.status);
+    String::from_utf8(said.stdout).expect("text")
+}
+
+/// Names and titles of the sections that belong on the page.
+fn sections() -> Vec<(String, String)> {
+    let listed = harness(&["--sections"]);
+    let sections: Vec<_> = listed.lines().filter_map(|line| line.split_once('\t')).collect();
+    assert!(sections.len() > 10, "only {sections:?}");
+    sections.into_iter().map(|(name, title)| (name.to_owned(), title.to_owned())).collect()
+}
+
+/// Rows below each heading of the page.
+fn tables(page: &str) -> Vec<(String, usize)> {
+    page.split("\n## ")
+        .skip(1)
+        .map(|section| {
+            let rows = section.lines().filter(|line| line.starts_with("| ")).count();
+            (section.lines().next().unwrap().to_owned(), rows.saturating_sub(1))
+        })
+        .collect()
+}
+
+#[test]
+fn slow_a_moment_of_the_benchmark_makes_a_page_and_a_plot() {
+    let folder = tempfile::tempdir().unwrap();
+    let into = folder.path().to_str().unwrap();
+    harness(&["--into", into, "--runs", "1", "--messages", "2000", "bad", "batches"]);
+    let page = std::fs::read_to_string(folder.path().join("RESULTS.md")).unwrap();
+    let found = tables(&page);
+    assert_eq!(found, [("Bad messages among good ones".to_owned(), 3), ("Rows in a batch".to_owned(), 15)], "{page}");
+    for what in ["PostgreSQL 1", "SQLite 3", "RabbitMQ ", "](plots/batches.svg)", "`./benches/run.sh batches`"] {
+        assert!(page.contains(what), "no {what} in:\n{page}");
+    }
+    let plot = std::fs::read_to_string(folder.path().join("plots/batches.svg")).unwrap();
+    assert_eq!(plot.matches("<polyline").count(), 3, "{plot}");
+}
+
+#[test]
+fn slow_the_page_has_all_sections_and_no_others() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md");
+    // Nothing to compare until all of it was measured for the first time.
+    let Ok(page) = std::fs::read_to_string(page) else { return };
+    let found = tables(&page);
+    let titles: Vec<String> = sections().into_iter().map(|(_, title)| title).collect();
+    assert_eq!(found.iter().map(|(title, _)| title.clone()).collect::<Vec<_>>(), titles);
+    for (title, rows) in found {
+        assert!(rows > 0, "{title} has no line");
+    }
+}
