@@ -2,22 +2,26 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// As `./benches/run.sh` calls it, unoptimised: figures don't matter here.
+/// The harness, unoptimised: figures don't matter here. `cargo test` builds no benchmarks, and Cargo called by a test
+/// would build some packages anew: so ./tests/run.sh builds it, beside this test's own program.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let built = std::fs::read_dir(own.parent().unwrap()).unwrap().map(|entry| entry.unwrap());
+    let harnesses = built.filter(|file| {
+        let name = file.file_name().into_string().unwrap();
+        name.starts_with("against_the_floor-") && !name.contains('.')
+    });
+    let newest = harnesses.max_by_key(|file| file.metadata().unwrap().modified().unwrap());
+    newest.expect("it is built by `cargo build --bench against-the-floor`, which ./tests/run.sh calls").path()
+}
+
 fn harness(arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO"));
-    // What Cargo sets for a test would make it build some packages anew.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
-        command.env_remove(name);
-    }
-    if let Some(target) = std::env::var_os("CARGO_TARGET_DIR") {
-        command.env("CARGO_TARGET_DIR", target);
-    }
-    command.args(["bench", "--quiet", "--profile", "dev", "--bench", "against-the-floor", "--"]).args(arguments);
-    command.env("RABBIT_SINK_BENCH_WORKER", env!("CARGO_BIN_EXE_rabbit-sink")).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let said = command.output().expect("cargo");
+    let mut command = Command::new(program());
+    command.args(arguments).env("RABBIT_SINK_BENCH_WORKER", env!("CARGO_BIN_EXE_rabbit-sink"));
+    let said = command.output().expect("the harness");
     let errors = String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success(), "{command:?} failed: {}\n{errors}", said.status);
     String::from_utf8(said.stdout).expect("text")

@@ -36,6 +36,7 @@ for tool in helm actionlint compose hadolint; do ./tests/tools.sh "$tool"; done
 part 2/4 "build"
 cargo build --example with-servers
 cargo test --no-run
+cargo build --bench against-the-floor
 # Called by its path: below `cargo run`, Cargo's own variables make it build some packages anew.
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
