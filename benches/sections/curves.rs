@@ -66,12 +66,21 @@ pub async fn prefetch(bench: &Bench, stage: &mut Stage) -> Result {
     let mut points = Vec::new();
     for server in Server::ALL {
         for prefetch in [500, 1_000, 2_000, 4_000, 8_000] {
-            let config = format!("prefetch = {prefetch}");
+            // A prefetch holds two batches, or the config is refused.
+            let config =
+                format!("prefetch = {prefetch}\n[pipelines.bench.batch]\nmax_rows = {}", 1_000.min(prefetch / 2));
             let backlog = Backlog { config, messages: bench.messages / 2, ..base(bench, server) };
             let what = format!("{}, prefetch {prefetch}", server_name(server));
             let point = Point { what, backlog, subject: Subject::Worker(Ledger) };
             points.push((server_name(server).to_owned(), f64::from(prefetch), point));
         }
     }
-    curve(bench, stage, "`prefetch` with batches of 1,000.", "messages on their way", points).await
+    curve(
+        bench,
+        stage,
+        "`prefetch` with batches of 1,000, or of half the prefetch where that is less.",
+        "messages on their way",
+        points,
+    )
+    .await
 }
