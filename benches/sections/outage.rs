@@ -9,7 +9,7 @@ use crate::drain::{Backlog, drain};
 use crate::page::Section as Result;
 use crate::series::Series;
 use crate::stage::{Eye, Stage};
-use crate::subject::Deduplicate::{Column, Ledger};
+use crate::subject::Deduplicate::Ledger;
 use crate::subject::Subject;
 use crate::support::database::Server;
 
@@ -32,27 +32,22 @@ pub async fn outages(bench: &Bench, stage: &mut Stage) -> Result {
     // A file of SQLite is never away.
     for server in [Server::Postgres, Server::Mysql] {
         let backlog = base(bench, server);
-        let mut floor = Series::default();
-        let mut all = [(Column, Vec::new()), (Ledger, Vec::new())];
+        let subject = Subject::Worker(Ledger);
+        let (mut floor, mut first, mut rate) = (Series::default(), Series::default(), Series::default());
         for round in 1..=bench.runs {
             floor.0.push(drain(stage, &backlog, &Subject::Floor).await.rate);
-            for (how, measured) in &mut all {
-                let one = outage(stage, &backlog, &Subject::Worker(*how)).await;
-                eprintln!("  {round}/{} {}, {}: {one:?}", bench.runs, server_name(server), how.name());
-                measured.push(one);
-            }
+            let one = outage(stage, &backlog, &subject).await;
+            eprintln!("  {round}/{} {}: {one:?}", bench.runs, server_name(server));
+            first.0.push(one.first_row_ms);
+            rate.0.push(one.rate);
         }
-        for (how, measured) in &all {
-            let of = |figure: fn(&Outage) -> f64| Series(measured.iter().map(figure).collect());
-            let (first, rate) = (of(|one| one.first_row_ms), of(|one| one.rate));
-            rows.push(vec![
-                server_name(server).to_owned(),
-                Subject::Worker(*how).name(),
-                format!("{:.0} ({:.0}–{:.0})", first.median(), first.min(), first.max()),
-                format!("{:.0}", rate.median()),
-                rate.over(&floor).as_ratio(),
-            ]);
-        }
+        rows.push(vec![
+            server_name(server).to_owned(),
+            subject.name(),
+            format!("{:.0} ({:.0}–{:.0})", first.median(), first.min(), first.max()),
+            format!("{:.0}", rate.median()),
+            rate.over(&floor).as_ratio(),
+        ]);
     }
     let header = ["database", "program", "ms until it writes again", "rows a second", "of the floor's on a backlog"];
     let about = format!(
