@@ -1,8 +1,8 @@
 //! What a message costs before it reaches a database, without any server: `cargo bench --bench micro`.
 //!
 //! ```text
-//! micro --count CASE BATCHES   maps so many batches (at most 3), for whoever counts the instructions
-//! micro --cases                which cases there are
+//! micro --count BENCHMARK CASE BATCHES   for whoever counts the instructions; at most 3 batches
+//! micro --cases                          which cases there are
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -21,6 +21,7 @@ use rabbit_sink::cases::{self, CaseFile};
 use rabbit_sink::config::{self, DatabaseKind};
 use rabbit_sink::mapping::Plan;
 use rabbit_sink::message::{Delivery, Envelope, Headers, Properties, Unit};
+use rabbit_sink::sink;
 use shapes::Shape;
 use support::database::Server;
 
@@ -72,12 +73,15 @@ impl Case {
             .collect();
         let file = format!("case = []\n[columns]\n{}", columns.join("\n"));
         let file: CaseFile = toml::from_str(&file).expect("a file of cases");
-        let kind = match self.server {
+        cases::plan(&file, &config.pipelines["bench"], self.kind()).expect("a plan")
+    }
+
+    fn kind(self) -> DatabaseKind {
+        match self.server {
             Server::Postgres => DatabaseKind::Postgres,
             Server::Mysql => DatabaseKind::Mysql,
             Server::Sqlite => DatabaseKind::Sqlite,
-        };
-        cases::plan(&file, &config.pipelines["bench"], kind).expect("a plan")
+        }
     }
 
     fn delivery(self, nth: u64) -> Delivery {
@@ -112,13 +116,38 @@ fn decode_and_map(bencher: divan::Bencher<'_, '_>, case: Case) {
     bencher.bench_local_values(|deliveries| map(&plan, deliveries));
 }
 
-/// Makes the same messages whatever `mapped` is, so that two counts differ by decoding and mapping alone.
-fn count(name: &str, mapped: usize) {
+/// Rows into a statement's text and its bound values, as the driver takes them.
+#[divan::bench(args = all())]
+fn build_a_batch(bencher: divan::Bencher<'_, '_>, case: Case) {
+    let plan = case.plan();
+    let units = map(&plan, case.deliveries());
+    let units: Vec<&Unit> = units.iter().collect();
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| built(case, &plan, &units));
+}
+
+fn built(case: Case, plan: &Plan, units: &[&Unit]) -> Vec<(String, usize)> {
+    sink::build(case.kind(), &plan.write, units).expect("rows that can be bound")
+}
+
+/// Makes the same messages whatever is done with them, so that two counts differ by what they do alone.
+fn count(what: &str, name: &str, batches: usize) {
     let case = all().find(|case| case.to_string() == name).expect("a case; --cases lists them");
     let plan = case.plan();
-    let batches: Vec<_> = (0..MADE).map(|_| case.deliveries()).collect();
-    for deliveries in batches.into_iter().take(mapped) {
-        drop(std::hint::black_box(map(&plan, deliveries)));
+    let made: Vec<_> = (0..MADE).map(|_| case.deliveries()).collect();
+    match what {
+        "decode_and_map" => {
+            for deliveries in made.into_iter().take(batches) {
+                drop(std::hint::black_box(map(&plan, deliveries)));
+            }
+        }
+        "build_a_batch" => {
+            let units = map(&plan, case.deliveries());
+            let units: Vec<&Unit> = units.iter().collect();
+            for _ in 0..batches {
+                std::hint::black_box(built(case, &plan, &units));
+            }
+        }
+        other => panic!("{other} is no benchmark"),
     }
 }
 
@@ -126,7 +155,7 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["--cases", ..] => all().for_each(|case| println!("{case}")),
-        ["--count", name, mapped, ..] => count(name, mapped.parse().expect("a number")),
+        ["--count", what, name, batches, ..] => count(what, name, batches.parse().expect("a number")),
         _ => divan::main(),
     }
 }

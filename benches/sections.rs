@@ -52,7 +52,7 @@ pub const SECTIONS: &[Section] = &[
     section("backlog", "Memory and the length of the queue", |bench, stage| Box::pin(footprint::backlog(bench, stage))),
     section("start", "From the start to the first row", |bench, stage| Box::pin(footprint::start(bench, stage))),
     section("peers", "What people use today", |bench, stage| Box::pin(peers::peers(bench, stage))),
-    section("micro", "Decoding and mapping alone", |bench, stage| Box::pin(instructions::micro(bench, stage))),
+    section("micro", "Without any server", |bench, stage| Box::pin(instructions::micro(bench, stage))),
     section("instructions", "Instructions", |bench, stage| Box::pin(instructions::instructions(bench, stage))),
     Section {
         name: "compare",

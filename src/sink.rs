@@ -17,6 +17,7 @@ use crate::message::{LedgerEntry, Outcome, Unit};
 use crate::plan::{Ledger, WritePlan};
 use crate::status::LedgerSize;
 
+mod build;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod datetime_text;
 mod letters;
@@ -34,6 +35,7 @@ mod sqlite;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod values_sql;
 
+pub use build::build;
 pub use letters::{LETTERS_MISSING, LetterChange, LetterRange, LetterTable, StoredLetter};
 pub use pauses::{PauseTable, StoredPause};
 
@@ -336,12 +338,13 @@ pub fn open(config: &config::Database) -> Result<Arc<dyn Database>, Failure> {
         #[cfg(feature = "sqlite")]
         config::DatabaseKind::Sqlite => Ok(Arc::new(sqlite::Sqlite::new(config)?)),
         #[allow(unreachable_patterns)]
-        kind => Err(Failure::new(
-            crate::error::ErrorClass::Config,
-            "feature",
-            format!("this binary was built without the feature for {kind:?}; build it with `--features`"),
-        )),
+        kind => Err(missing_feature(kind)),
     }
+}
+
+fn missing_feature(kind: config::DatabaseKind) -> Failure {
+    let message = format!("this binary was built without the feature for {kind:?}; build it with `--features`");
+    Failure::new(crate::error::ErrorClass::Config, "feature", message)
 }
 
 /// What a column declared so would take, without a server that could be asked. MySQL's JSON is taken for a tree,

@@ -82,26 +82,30 @@ pub async fn micro(_: &Bench, _: &mut Stage) -> Result {
         String::from_utf8_lossy(&said.stdout).into_owned()
     };
     let cases = said(micro().arg("--cases"));
-    let times = said(micro().arg("--bench"));
-    let count = |case: &str, batches: u32| {
+    let count = |what: &str, case: &str, batches: u32| {
         let mut command = micro();
-        command.args(["--count", case, &batches.to_string()]);
+        command.args(["--count", what, case, &batches.to_string()]);
         callgrind(&command) as f64
     };
     let mut rows = Vec::new();
-    for case in cases.lines() {
-        let (shape, database) = case.split_once('-').expect("SHAPE-DATABASE");
-        let server = Server::ALL.into_iter().find(|server| format!("{server:?}").eq_ignore_ascii_case(database));
-        rows.push(vec![
-            server.map(server_name).expect("a database").to_owned(),
-            shape.to_owned(),
-            format!("{:.0}", median_ns(&times, case) / BATCH),
-            format!("{:.0}", (count(case, 3) - count(case, 1)) / (2.0 * BATCH)),
-        ]);
+    for (what, name) in [("decode_and_map", "decoding and mapping"), ("build_a_batch", "building a batch")] {
+        let times = said(micro().args(["--bench", what]));
+        for case in cases.lines() {
+            let (shape, database) = case.split_once('-').expect("SHAPE-DATABASE");
+            let server = Server::ALL.into_iter().find(|server| format!("{server:?}").eq_ignore_ascii_case(database));
+            rows.push(vec![
+                name.to_owned(),
+                server.map(server_name).expect("a database").to_owned(),
+                shape.to_owned(),
+                format!("{:.0}", median_ns(&times, case) / BATCH),
+                format!("{:.0}", (count(what, case, 3) - count(what, case, 1)) / (2.0 * BATCH)),
+            ]);
+        }
     }
-    let about = "A body becomes a row of typed values for the table's columns: `cargo bench --bench micro`, in batches of \
-                 1,000, without any server and without the hash for a ledger.";
-    Result::table(about, &["database", "shape", "ns a message", "instructions a message"], rows)
+    let about = "`cargo bench --bench micro`, in batches of 1,000, without any server. A body becomes a row of typed values \
+                 for the table's columns, without the hash for a ledger; rows become a statement and its bound values, as \
+                 the driver takes them.";
+    Result::table(about, &["what", "database", "shape", "ns a message", "instructions a message"], rows)
 }
 
 /// From a table that divan prints: fastest, slowest, median, …

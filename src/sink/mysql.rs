@@ -28,7 +28,7 @@ mod letters;
 mod survey;
 pub(super) mod typename;
 mod unchanged;
-mod write;
+pub(super) mod write;
 
 /// A server.
 pub(super) struct Mysql {

@@ -3,7 +3,7 @@
 //! A batch is one INSERT … SELECT FROM UNNEST per shape of rows: the text depends on the columns
 //! alone, however many rows there are, and each column is bound as one array.
 
-mod all_new;
+pub(super) mod all_new;
 mod bind;
 mod classify;
 mod connect;

@@ -26,7 +26,7 @@ pub(super) mod kinds;
 mod ledger;
 mod letters;
 mod unchanged;
-mod write;
+pub(super) mod write;
 
 /// A connection's page cache, at most.
 const CACHE_KIB: u32 = 32 * 1024;

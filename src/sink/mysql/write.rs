@@ -116,13 +116,7 @@ impl MysqlSession {
         while start < group.rows.len() {
             let rows = values_sql::rows_within(&sizes[start..], most, limit);
             let bytes = sizes[start..start + rows].iter().sum();
-            let mut arguments = MySqlArguments::default();
-            arguments.reserve(rows * binders.len(), bytes);
-            for (row, body) in &group.rows[start..start + rows] {
-                for (binder, &at) in binders.iter().zip(&group.columns) {
-                    binder.add(&mut arguments, &row.0[at], body)?;
-                }
-            }
+            let arguments = bound(&binders, &group.columns, &group.rows[start..start + rows], bytes)?;
             self.run(insert.text(rows), arguments, &target.columns).await?;
             start += rows;
         }
@@ -293,6 +287,37 @@ impl Engine for MysqlSession {
     async fn insert_letters(&mut self, plan: &WritePlan, letters: &[&Unit]) -> Result<(), Failure> {
         letters::insert_units(&mut &mut *self, plan.letters.as_ref(), letters).await
     }
+}
+
+/// What is bound for these rows, of about so many bytes.
+fn bound(
+    binders: &[Binder<'_>],
+    columns: &[usize],
+    rows: &[(&Row, &[u8])],
+    bytes: usize,
+) -> Result<MySqlArguments, Failure> {
+    let mut arguments = MySqlArguments::default();
+    arguments.reserve(rows.len() * binders.len(), bytes);
+    for (row, body) in rows {
+        for (binder, &at) in binders.iter().zip(columns) {
+            binder.add(&mut arguments, &row.0[at], body)?;
+        }
+    }
+    Ok(arguments)
+}
+
+/// See [`crate::sink::build`].
+pub(in crate::sink) fn build(plan: &WritePlan, units: &[&Unit]) -> Result<Vec<(String, usize)>, Failure> {
+    let mut statements = Vec::new();
+    for group in shape::group(units.iter().copied()) {
+        let target = &plan.targets[group.target];
+        let insert = Insert::new(target, &group.columns, quote_name, &quote(&target.table));
+        let binders: Vec<Binder<'_>> = group.columns.iter().map(|&at| Binder::new(target, at)).collect();
+        let bytes = group.rows.iter().map(|(row, _)| bind::packet_bytes(row, &group.columns)).sum();
+        let values = bound(&binders, &group.columns, &group.rows, bytes)?.len();
+        statements.push((insert.text(group.rows.len()), values));
+    }
+    Ok(statements)
 }
 
 /// The INSERT of entries into the ledger.

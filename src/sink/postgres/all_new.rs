@@ -54,6 +54,18 @@ pub(super) async fn write(link: &mut Link, plan: &WritePlan, units: &[&Unit]) ->
     }
 }
 
+/// See [`crate::sink::build`].
+pub(in crate::sink) fn build(plan: &WritePlan, units: &[&Unit]) -> Result<Vec<(String, usize)>, Failure> {
+    let mut statements = Vec::new();
+    for group in shape::group(units.iter().copied()) {
+        let target = write::target(plan, &group)?;
+        let mut arguments = PgArguments::default();
+        write::add_rows(&mut arguments, target, &group.columns, &group.rows)?;
+        statements.push((sql(plan, None, target, &group), arguments.len()));
+    }
+    Ok(statements)
+}
+
 /// The rows are inserted while the look at the columns is to come: it sees what the catalogue says
 /// once they have locked their table, see [`unchanged`].
 fn sql(plan: &WritePlan, ledger: Option<&Ledger>, target: &Target, group: &Group<'_>) -> String {

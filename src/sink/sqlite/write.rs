@@ -93,17 +93,36 @@ impl SqliteSession {
                 0 => format!("INSERT INTO {table} DEFAULT VALUES;").repeat(now.len()),
                 _ => insert.text(now.len()),
             };
-            let mut arguments = SqliteArguments::default();
-            arguments.reserve(now.len() * width, 0);
-            for (row, body) in now {
-                for (binder, &at) in binders.iter().zip(&group.columns) {
-                    binder.add(&mut arguments, &row.0[at], body)?;
-                }
-            }
+            let arguments = bound(&binders, &group.columns, now)?;
             self.run(text, arguments, &target.columns).await?;
         }
         Ok(())
     }
+}
+
+/// What is bound for these rows.
+fn bound(binders: &[Binder<'_>], columns: &[usize], rows: &[(&Row, &[u8])]) -> Result<SqliteArguments, Failure> {
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(rows.len() * columns.len(), 0);
+    for (row, body) in rows {
+        for (binder, &at) in binders.iter().zip(columns) {
+            binder.add(&mut arguments, &row.0[at], body)?;
+        }
+    }
+    Ok(arguments)
+}
+
+/// See [`crate::sink::build`].
+pub(in crate::sink) fn build(plan: &WritePlan, units: &[&Unit]) -> Result<Vec<(String, usize)>, Failure> {
+    let mut statements = Vec::new();
+    for group in shape::group(units.iter().copied()) {
+        let target = &plan.targets[group.target];
+        let insert = Insert::new(target, &group.columns, quote_name, &quote(&target.table));
+        let binders: Vec<Binder<'_>> = group.columns.iter().map(|&at| Binder::new(target, at)).collect();
+        let values = bound(&binders, &group.columns, &group.rows)?.len();
+        statements.push((insert.text(group.rows.len()), values));
+    }
+    Ok(statements)
 }
 
 /// The INSERT of entries into the ledger.
