@@ -59,7 +59,8 @@ find_go() {
     echo "$tools/go/bin/go"
 }
 
-# build NAME VERSION ARGUMENTS…: into $tools/NAME-VERSION by `go ARGUMENTS…`
+# build NAME VERSION ARGUMENTS…: into $tools/NAME-VERSION by `go ARGUMENTS…`. Not optimised: Helm then takes 103 s of
+# CPU to build instead of 160, and what it does here stays far below a second.
 build() {
     local name=$1 version=$2 file=$tools/$1-$2 go began=$SECONDS
     shift 2
@@ -68,7 +69,7 @@ build() {
         echo "building $name $version" >&2
         rm -rf "$tools/new"
         # Its own Go and nothing of the environment's: what is built doesn't depend on where.
-        env -u GOFLAGS GOTOOLCHAIN=local CGO_ENABLED=0 GOBIN="$tools/new" "$go" "$@" >&2
+        env GOFLAGS="'-gcflags=all=-N -l'" GOTOOLCHAIN=local CGO_ENABLED=0 GOBIN="$tools/new" "$go" "$@" >&2
         mv "$tools"/new/* "$file"
         rm -rf "$tools/new"
         echo "built in $((SECONDS - began)) s" >&2
