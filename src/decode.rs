@@ -193,7 +193,12 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, '_, '_, 'de> {
 }
 
 /// Which of a node's children a key names.
-struct Key<'n>(&'n Node, bool);
+struct Key<'n> {
+    node: &'n Node,
+    keep: bool,
+    /// The child that is likely: messages of a queue have their fields in one order.
+    likely: usize,
+}
 
 enum Named {
     Child(usize),
@@ -216,9 +221,13 @@ impl Visitor<'_> for Key<'_> {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Named, E> {
-        Ok(match self.0.children.iter().position(|(name, _)| name == key) {
+        let children = &self.node.children;
+        if children.get(self.likely).is_some_and(|(name, _)| name == key) {
+            return Ok(Named::Child(self.likely));
+        }
+        Ok(match children.iter().position(|(name, _)| name == key) {
             Some(at) => Named::Child(at),
-            None => Named::Other(self.1.then(|| key.to_owned())),
+            None => Named::Other(self.keep.then(|| key.to_owned())),
         })
     }
 }
@@ -233,7 +242,8 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_, 'de> {
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
         let keep = self.top && self.found.keep_unknown;
         let mut seen = Seen::none(self.node.children.len());
-        while let Some(named) = map.next_key_seed(Key(self.node, keep))? {
+        let mut likely = 0;
+        while let Some(named) = map.next_key_seed(Key { node: self.node, keep, likely })? {
             match named {
                 Named::Child(at) if !seen.first_time(at) => {
                     self.found.duplicate = true;
@@ -242,6 +252,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_, 'de> {
                 Named::Child(at) => {
                     let node = &self.node.children[at].1;
                     map.next_value_seed(Walk { node, top: false, found: &mut *self.found })?;
+                    likely = at + 1;
                 }
                 Named::Other(Some(key)) => {
                     let raw: &'de RawValue = map.next_value()?;

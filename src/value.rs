@@ -73,7 +73,10 @@ impl<'a> Value<'a> {
             Some(b'f') => Value::Bool(false),
             Some(b'{' | b'[') => Value::Json(raw.into()),
             // Without an escape there is no quote but the first and the last.
-            Some(b'"') if !raw.as_bytes().contains(&b'\\') => Value::Text(raw.trim_matches('"').into()),
+            Some(b'"') if !raw.as_bytes().contains(&b'\\') => {
+                let text = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+                Value::Text(text.unwrap_or_default().into())
+            }
             Some(b'"') => match serde_json::from_str::<String>(raw) {
                 Ok(text) => Value::Text(text.into()),
                 Err(_) => return refuse("invalid", "the text has an escape that is no character (a lone surrogate)"),

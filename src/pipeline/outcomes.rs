@@ -54,7 +54,7 @@ impl<S: Source> Consumer<S> {
                 self.context.config.name
             );
         }
-        let status = Arc::clone(&self.context.status);
+        let (status, now) = (Arc::clone(&self.context.status), Instant::now());
         for one in decided {
             match one.outcome {
                 Outcome::Written => status.written.inc(),
@@ -73,11 +73,11 @@ impl<S: Source> Consumer<S> {
                     continue;
                 }
             };
-            self.settle(one.delivery.tag);
+            self.settle(one.delivery.tag, now);
         }
     }
 
-    fn settle(&mut self, tag: u64) {
+    fn settle(&mut self, tag: u64, now: Instant) {
         let Some(settled) = self.settlement.settle(tag) else {
             tracing::error!(
                 pipeline = self.context.config.name,
@@ -88,7 +88,7 @@ impl<S: Source> Consumer<S> {
         };
         self.acks_due = true;
         self.settled += 1;
-        self.context.status.delivery_duration.observe(settled.arrived.elapsed().as_secs_f64());
+        self.context.status.delivery_duration.observe(now.duration_since(settled.arrived).as_secs_f64());
         if settled.redelivered {
             self.context.status.unsettled_redelivered.fetch_sub(1, Ordering::Relaxed);
         }
@@ -98,7 +98,7 @@ impl<S: Source> Consumer<S> {
         let now = Instant::now();
         for (rejection, answer) in answers {
             match answer {
-                Ok(()) => self.dead_lettered(rejection.tag, &rejection.failure),
+                Ok(()) => self.dead_lettered(rejection.tag, &rejection.failure, now),
                 Err(failure) => {
                     self.context.status.retries.get_or_create(&failure.class.into()).inc();
                     self.letters.failed(rejection, failure, now);
@@ -109,12 +109,12 @@ impl<S: Source> Consumer<S> {
     }
 
     /// Its letter is where it belongs.
-    pub(super) fn dead_lettered(&mut self, tag: u64, failure: &Failure) {
+    pub(super) fn dead_lettered(&mut self, tag: u64, failure: &Failure, now: Instant) {
         let config = &self.context.config;
         if let Some(passed) = self.context.throttle.pass(&config.name, failure.class.name()) {
             tracing::warn!(pipeline = config.name, to = %config.dead_letter, "dead-lettered: {failure}{passed}");
         }
         self.context.status.dead_lettered.get_or_create(&failure.class.into()).inc();
-        self.settle(tag);
+        self.settle(tag, now);
     }
 }

@@ -207,7 +207,7 @@ impl<S: Source> Consumer<S> {
         let mut decided: Vec<Decided> = refused.into_iter().map(Decided::refused).collect();
         let (letters, settled): (Vec<_>, Vec<_>) = settled.into_iter().partition(|(unit, _)| unit.letter.is_some());
         for (unit, letter) in letters.into_iter().filter_map(|(unit, _)| Some((unit.delivery.tag, unit.letter?))) {
-            self.dead_lettered(unit, &letter.failure);
+            self.dead_lettered(unit, &letter.failure, now);
         }
         decided.extend(settled.into_iter().map(|(unit, outcome)| Decided::unit(unit, outcome)));
         let mut retried = std::mem::take(&mut self.writer.retried);

@@ -54,6 +54,13 @@ fn epoch(text: &str, unit: TimeUnit) -> Result<i64, Refusal> {
 }
 
 fn parse(text: &str) -> Result<Moment, Refusal> {
+    match plain(text.as_bytes()) {
+        Some(micros) => Ok(Moment::Instant(micros)),
+        None => parse_closely(text),
+    }
+}
+
+fn parse_closely(text: &str) -> Result<Moment, Refusal> {
     let invalid = || refuse("invalid", "the text is not a time like 2026-01-31T23:59:59.999999Z");
     // A date has ten characters; whatever names a zone stands behind the time.
     let (Some(_), Some(clock)) = (text.get(..10), text.get(10..)) else { return invalid() };
@@ -75,6 +82,36 @@ fn parse(text: &str) -> Result<Moment, Refusal> {
     }
     let Ok(clock) = text.parse::<civil::DateTime>() else { return invalid() };
     Ok(Moment::Clock(clock_micros(clock)))
+}
+
+/// `2026-01-31T23:59:59.999999Z`, the form of most messages, at a glance: six digits of a second at
+/// most, no leap second. `None`: look closely.
+fn plain(text: &[u8]) -> Option<i64> {
+    let (&[y1, y2, y3, y4, b'-', mo1, mo2, b'-', d1, d2, b'T', h1, h2, b':', mi1, mi2, b':', s1, s2], rest) =
+        text.split_first_chunk::<19>()?
+    else {
+        return None;
+    };
+    let number = |digits: &[u8]| {
+        digits
+            .iter()
+            .try_fold(0_i64, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))
+    };
+    let fraction = match rest {
+        [b'Z'] => 0,
+        [b'.', digits @ .., b'Z'] if (1..=6).contains(&digits.len()) => {
+            number(digits)? * 10_i64.pow(6 - digits.len() as u32)
+        }
+        _ => return None,
+    };
+    let (hour, minute, second) = (number(&[h1, h2])?, number(&[mi1, mi2])?, number(&[s1, s2])?);
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let (year, month, day) = (number(&[y1, y2, y3, y4])?, number(&[mo1, mo2])?, number(&[d1, d2])?);
+    let date = civil::Date::new(i16::try_from(year).ok()?, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()?;
+    let midnight = clock_micros(date.at(0, 0, 0, 0));
+    Some(midnight + ((hour * 60 + minute) * 60 + second) * 1_000_000 + fraction)
 }
 
 /// `23:59:60` or `235960`, which the parser would make :59 in silence.
@@ -215,4 +252,32 @@ pub fn timestamp_text(micros: i64) -> String {
 pub(super) fn rfc3339(seconds: u64) -> String {
     let timestamp = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     timestamp.map_or_else(|| seconds.to_string(), |timestamp| timestamp.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_usual_form_is_read_at_a_glance() {
+        assert_eq!(plain(b"1970-01-02T00:00:01.5Z"), Some(86_401_500_000));
+        assert_eq!(plain(b"1969-12-31T23:59:59.999999Z"), Some(-1));
+        for other in
+            ["2026-02-30T00:00:00Z", "2026-01-31T24:00:00Z", "2026-01-31T23:59:60Z", "2026-01-31T23:59:59.1234567Z"]
+        {
+            assert_eq!(plain(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    proptest! {
+        /// What a glance tells is what the parser would have told.
+        #[test]
+        fn a_glance_tells_what_a_close_look_tells(text in "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,7})?Z") {
+            if let Some(micros) = plain(text.as_bytes()) {
+                prop_assert!(matches!(parse_closely(&text), Ok(Moment::Instant(same)) if same == micros), "{}", text);
+            }
+        }
+    }
 }
