@@ -372,17 +372,15 @@ fn bytes(value: &Value<'_>, max_bytes: Option<u64>, fixed: bool, rules: &Rules, 
 
 fn uuid(value: &Value<'_>, body: &[u8]) -> Result<Cell, Refusal> {
     let Value::Text(text) = value else { return refuse("wrong_type", "the column takes a UUID as text") };
+    let bytes = text.as_bytes();
     let hyphens = [8, 13, 18, 23];
-    let well_formed = text.len() == 36
-        && text.bytes().enumerate().all(
-            |(at, byte)| {
-                if hyphens.contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() }
-            },
-        );
+    let well_formed = bytes.len() == 36
+        && hyphens.iter().all(|&at| bytes[at] == b'-')
+        && [0..8, 9..13, 14..18, 19..23, 24..36].into_iter().all(|part| bytes[part].iter().all(u8::is_ascii_hexdigit));
     if !well_formed {
         return refuse("invalid", "the column takes a UUID like 123e4567-e89b-12d3-a456-426614174000");
     }
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    if bytes.iter().any(u8::is_ascii_uppercase) {
         return Ok(owned(text.to_ascii_lowercase()));
     }
     Ok(text_cell(text, body))

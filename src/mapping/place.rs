@@ -42,7 +42,7 @@ impl Lookup {
     pub(super) fn find<'a>(&self, seen: &Seen<'a>) -> Result<Option<Value<'a>>, Refusal> {
         let text = |text: &'a str| Some(Value::Text(text.into()));
         Ok(match self {
-            Lookup::Field(slot) => seen.record.field(*slot).map(Value::from_json).transpose()?,
+            Lookup::Field(slot) => return seen.record.field(*slot).map(Value::from_json).transpose(),
             Lookup::Header(path) => return header(seen, path),
             Lookup::Property(property) => self::property(seen, *property),
             // A replay comes through the default exchange and says where the message first came from.

@@ -157,12 +157,15 @@ fn element(buf: &mut Vec<u8>, bind: Bind, cell: &Cell, body: &[u8]) -> Result<()
 
 /// Of a text in the form that mapping lets through.
 fn uuid(text: &[u8]) -> Option<[u8; 16]> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
     let mut digits = text.iter().copied().filter(|&byte| byte != b'-');
     let mut bytes = [0; 16];
     for byte in &mut bytes {
-        let (high, low) = (digit(digits.next()?)?, digit(digits.next()?)?);
-        *byte = u8::try_from(high << 4 | low).ok()?;
+        *byte = digit(digits.next()?)? << 4 | digit(digits.next()?)?;
     }
     digits.next().is_none().then_some(bytes)
 }
