@@ -69,7 +69,9 @@ async fn main() {
         eprintln!("[{}/{}] {}: {}", nth + 1, chosen.len(), section.name, section.title);
         let begin = Instant::now();
         let measured = section.measure(&bench, &mut stage).await;
-        page.keep(section.name, &versions, begin.elapsed(), measured);
-        page.write();
+        if section.always {
+            page.keep(section.name, &versions, begin.elapsed(), measured);
+            page.write();
+        }
     }
 }

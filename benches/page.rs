@@ -93,12 +93,16 @@ impl Page {
         std::fs::write(self.kept.join(format!("{name}.json")), text).expect("a file");
     }
 
-    /// Writes the page and its plots.
+    /// Writes the page and its plots. What wasn't measured on this machine stays as it stands there.
     pub fn write(&self) {
+        let before = std::fs::read_to_string(self.page.join("RESULTS.md")).unwrap_or_default();
         let mut page = HEAD.to_owned();
         for section in SECTIONS.iter().filter(|section| section.always) {
             let file = self.kept.join(format!("{}.json", section.name));
-            let Ok(text) = std::fs::read_to_string(&file) else { continue };
+            let Ok(text) = std::fs::read_to_string(&file) else {
+                page.push_str(standing(&before, section.title));
+                continue;
+            };
             let kept: Kept = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
             self.write_section(&mut page, section, &kept);
         }
@@ -122,6 +126,14 @@ impl Page {
         let command = format!("`./benches/run.sh {}`, {seconds} s", section.name);
         writeln!(page, "\n{date}, commit {commit}, {versions}, {machine}; {command}.").expect("a String");
     }
+}
+
+/// A section of a page that was written before; empty where it has none of that title.
+fn standing<'a>(page: &'a str, title: &str) -> &'a str {
+    let heading = format!("\n## {title}\n");
+    let Some((_, from)) = page.find(&heading).map(|at| page.split_at(at)) else { return "" };
+    let end = from[1..].find("\n## ").map_or(from.len(), |next| next + 1);
+    &from[..end]
 }
 
 /// With a `+` where the tree differs from it.
