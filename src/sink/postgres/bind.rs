@@ -160,6 +160,7 @@ fn uuid(text: &[u8]) -> Option<[u8; 16]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
         _ => None,
     };
     let mut digits = text.iter().copied().filter(|&byte| byte != b'-');
