@@ -12,8 +12,8 @@ use super::letters::{Engine, Value};
 use crate::catalogue::TableName;
 use crate::error::{ErrorClass, Failure};
 
-/// How often an order that meets another one is tried.
-const ATTEMPTS: u32 = 3;
+/// How often an order that meets another one is tried: one of those that meet gets through each time.
+const ATTEMPTS: u32 = 10;
 /// Rows that are read: more than any config has pipelines.
 const MOST: u32 = 10_000;
 

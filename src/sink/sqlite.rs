@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
+use tokio::time::Instant;
 
 use super::letters::Letters;
 use super::optimistic::{self, Ending};
@@ -28,6 +29,9 @@ mod letters;
 mod unchanged;
 pub(super) mod write;
 
+/// Until a file that is busy while it is opened is tried again.
+const OPEN_AGAIN: Duration = Duration::from_millis(10);
+
 /// A connection's page cache, at most.
 const CACHE_KIB: u32 = 32 * 1024;
 
@@ -40,6 +44,7 @@ pub(super) struct Sqlite {
     /// Changes nothing of the file.
     looking: SqliteConnectOptions,
     connect_timeout: Duration,
+    lock_timeout: Duration,
     on_connect: Vec<String>,
 }
 
@@ -77,11 +82,31 @@ impl Sqlite {
         if !url.contains("mode=") {
             options = options.create_if_missing(true);
         }
-        Ok(Sqlite { options, looking, connect_timeout: config.connect_timeout, on_connect: config.on_connect.clone() })
+        Ok(Sqlite {
+            options,
+            looking,
+            connect_timeout: config.connect_timeout,
+            lock_timeout: config.lock_timeout,
+            on_connect: config.on_connect.clone(),
+        })
+    }
+
+    /// Of several that open a new file at once, SQLite lets one switch it to its write-ahead log and calls the
+    /// file busy to the others, without waiting for a lock as it does elsewhere.
+    async fn open(&self, options: &SqliteConnectOptions) -> Result<SqliteConnection, Failure> {
+        let begun = Instant::now();
+        loop {
+            match options.connect().await.map_err(|error| classify::failure(error, &[])) {
+                Err(failure) if failure.class == ErrorClass::SinkContention && begun.elapsed() < self.lock_timeout => {
+                    tokio::time::sleep(OPEN_AGAIN).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     async fn establish(&self, options: &SqliteConnectOptions) -> Result<SqliteSession, Failure> {
-        let mut connection = options.connect().await.map_err(|error| classify::failure(error, &[]))?;
+        let mut connection = self.open(options).await?;
         for statement in &self.on_connect {
             let done = sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&mut connection).await;
             done.map_err(|error| {
