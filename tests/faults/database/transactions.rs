@@ -24,7 +24,10 @@ async fn kill_transactions(scene: &Scene) -> usize {
              WHERE p.db = DATABASE() AND p.id <> CONNECTION_ID()"
         }
     };
-    let found = try_rows(url, sql).await.unwrap_or_default();
+    let found = try_rows(url, sql).await.unwrap_or_else(|error| {
+        eprintln!("who has a transaction couldn't be asked: {error}");
+        Vec::new()
+    });
     if scene.run.server == Server::Postgres {
         return found.len();
     }
