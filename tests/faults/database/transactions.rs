@@ -10,9 +10,17 @@ use crate::support::database::{Server, try_execute, try_rows};
 use crate::support::proxy::Trap;
 use crate::support::wait::{PATIENCE, eventually};
 
+/// InnoDB shows the transactions of one moment until nobody has read them for a tenth of a second: who looks more
+/// often sees what it saw first, for ever.
+/// <https://dev.mysql.com/doc/refman/5.7/en/innodb-information-schema-internal-data.html>
+const UNREAD: Duration = Duration::from_millis(250);
+
 /// Ends the connections of the run's worker that are in a transaction. Returns how many.
 async fn kill_transactions(scene: &Scene) -> usize {
     let url = &scene.database.url;
+    if scene.run.server == Server::Mysql {
+        tokio::time::sleep(UNREAD).await;
+    }
     let sql = match scene.run.server {
         Server::Postgres => {
             "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE datname = current_database() \
