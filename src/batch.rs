@@ -90,6 +90,11 @@ impl Batcher {
         self.waiting.len() >= self.max_rows || self.bytes >= self.max_bytes
     }
 
+    /// There is so much that waiting for more wouldn't make the transaction much cheaper.
+    pub fn is_half_full(&self) -> bool {
+        self.waiting.len() >= self.max_rows.div_ceil(2) || self.bytes >= self.max_bytes.div_ceil(2)
+    }
+
     /// When the batch is to be taken though it isn't full; `None` while empty.
     pub fn due(&self) -> Option<Instant> {
         self.waiting.front().map(|first| first.delivery().arrived + self.linger)

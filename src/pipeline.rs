@@ -19,6 +19,7 @@ mod trouble;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::watch;
@@ -97,6 +98,10 @@ pub(crate) struct Hindrance {
 /// Deliveries that are remembered as a hindrance, at most.
 const HINDRANCES: usize = 10;
 
+/// While a batch is being written the next one is read so often, not whenever a message arrives: waking up
+/// for each costs more than the message.
+const READ_EVERY: Duration = Duration::from_millis(2);
+
 /// What happened.
 enum Event {
     Source(SourceEvent),
@@ -139,6 +144,8 @@ pub(crate) struct Consumer<S> {
     /// Something was settled since the last ack.
     acks_due: bool,
     next_storm_check: Option<Instant>,
+    /// See [`READ_EVERY`].
+    next_read: Instant,
     idle_since: Option<Instant>,
     /// The broker has said that the queue is empty, and nothing has come since.
     found_empty: bool,
@@ -190,6 +197,7 @@ impl<S: Source> Consumer<S> {
             settled: 0,
             acks_due: false,
             next_storm_check: None,
+            next_read: Instant::now(),
             idle_since: None,
             found_empty: false,
             next_look: Instant::now(),
@@ -245,8 +253,13 @@ impl<S: Source> Consumer<S> {
 
     async fn apply(&mut self, event: Event) -> Option<End> {
         match event {
-            Event::Source(event) => self.received(event),
-            Event::Writer(Some(answer)) => self.answered(answer),
+            Event::Source(event) => {
+                let end = self.received(Some(event));
+                self.next_read = Instant::now() + READ_EVERY;
+                end
+            }
+            // The next batch begins with all that has arrived while this one was being written.
+            Event::Writer(Some(answer)) => self.answered(answer).or_else(|| self.received(None)),
             Event::Writer(None) => Some(End::SourceLost(Failure::new(
                 ErrorClass::Unknown,
                 "writer",
@@ -269,22 +282,21 @@ impl<S: Source> Consumer<S> {
         }
     }
 
-    /// Takes what has arrived, as far as there is room.
-    fn received(&mut self, event: SourceEvent) -> Option<End> {
-        let (mut event, now) = (event, jiff::Timestamp::now().as_millisecond());
+    /// Takes what has arrived, as far as there is room, `first` before all else.
+    fn received(&mut self, first: Option<SourceEvent>) -> Option<End> {
+        let now = jiff::Timestamp::now().as_millisecond();
+        let mut event = first;
         loop {
             match event {
-                SourceEvent::Delivery(delivery) => self.take(delivery, now),
-                SourceEvent::Ended(failure) => return Some(End::SourceLost(failure)),
-                SourceEvent::Cancelled => {
-                    self.cancelled = true;
-                    return None;
-                }
+                Some(SourceEvent::Delivery(delivery)) => self.take(delivery, now),
+                Some(SourceEvent::Ended(failure)) => return Some(End::SourceLost(failure)),
+                Some(SourceEvent::Cancelled) => self.cancelled = true,
+                None => {}
             }
             if !self.can_read() {
                 return None;
             }
-            event = self.source.next().now_or_never()?;
+            event = Some(self.source.next().now_or_never()?);
         }
     }
 

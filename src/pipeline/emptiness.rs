@@ -67,7 +67,7 @@ impl<S: Source> Consumer<S> {
             emptiness.vote(self.index, false);
             self.idle_since = None;
             self.found_empty = false;
-            return self.received(event);
+            return self.received(Some(event));
         }
         // The first 0 may have overtaken messages that were on their way to us already: the
         // broker's channel answers before it looks at what the queue has sent it meanwhile. They

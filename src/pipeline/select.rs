@@ -16,6 +16,7 @@ impl<S: Source> Consumer<S> {
     pub(super) async fn select(&mut self) -> Event {
         let wake = self.wake_at();
         let reading = self.can_read();
+        let next_read = self.writer.busy().then_some(self.next_read);
         tokio::select! {
             biased;
             Ok(()) = self.shutdown.changed() => Event::Shutdown,
@@ -24,7 +25,7 @@ impl<S: Source> Consumer<S> {
             Ok(()) = self.storm.changed() => Event::Storm,
             answer = self.writer.answer() => Event::Writer(answer),
             answer = self.letters.answer() => Event::Letters(answer),
-            event = listen(&mut self.source, reading) => Event::Source(event),
+            event = listen(&mut self.source, reading, next_read) => Event::Source(event),
             // Last: what is due is looked at after every event, and time must not keep anything else from happening.
             () = tokio::time::sleep_until(wake) => Event::Timer,
         }
@@ -72,8 +73,14 @@ impl<S: Source> Consumer<S> {
     }
 }
 
-/// The next delivery, where it is wanted, or the source's end: what is held or paused is no longer
-/// ours then, and somebody else may have it already.
-async fn listen(source: &mut impl Source, reading: bool) -> SourceEvent {
-    if reading { source.next().await } else { SourceEvent::Ended(source.gone().await) }
+/// The next delivery, where it is wanted, and not before `from`; or the source's end: what is held or
+/// paused is no longer ours then, and somebody else may have it already.
+async fn listen(source: &mut impl Source, reading: bool, from: Option<Instant>) -> SourceEvent {
+    if !reading {
+        return SourceEvent::Ended(source.gone().await);
+    }
+    if let Some(from) = from {
+        tokio::time::sleep_until(from).await;
+    }
+    source.next().await
 }

@@ -204,13 +204,19 @@ impl<S: Source> Consumer<S> {
         let outdated = failure.as_ref().is_some_and(is_table_changed);
         let wait = outdated || !left.is_empty();
         let refused = if wait { Vec::new() } else { std::mem::take(&mut self.writer.refused) };
+        let mut retried = std::mem::take(&mut self.writer.retried);
+        let known = |(_, outcome): &(Unit, Outcome)| matches!(outcome, Outcome::Written | Outcome::Duplicate);
+        let clean = refused.is_empty() && waiting.is_empty() && left.is_empty() && settled.iter().all(known);
+        if clean && self.batcher.is_half_full() {
+            // The database needn't wait until we have counted.
+            self.start_writing(now);
+        }
         let mut decided: Vec<Decided> = refused.into_iter().map(Decided::refused).collect();
         let (letters, settled): (Vec<_>, Vec<_>) = settled.into_iter().partition(|(unit, _)| unit.letter.is_some());
         for (unit, letter) in letters.into_iter().filter_map(|(unit, _)| Some((unit.delivery.tag, unit.letter?))) {
             self.dead_lettered(unit, &letter.failure, now);
         }
         decided.extend(settled.into_iter().map(|(unit, outcome)| Decided::unit(unit, outcome)));
-        let mut retried = std::mem::take(&mut self.writer.retried);
         for (unit, failure) in waiting {
             let before =
                 retried.iter().position(|parked| parked.what == unit.delivery.tag).map(|at| retried.swap_remove(at));

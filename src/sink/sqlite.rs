@@ -32,8 +32,9 @@ pub(super) mod write;
 /// Until a file that is busy while it is opened is tried again.
 const OPEN_AGAIN: Duration = Duration::from_millis(10);
 
-/// A connection's page cache, at most.
-const CACHE_KIB: u32 = 32 * 1024;
+/// A connection's page cache, at most. Twice as much makes a ledger of hundreds of thousands of IDs 4 % faster, and
+/// a worker with default settings larger than 64 MiB.
+const CACHE_KIB: u32 = 16 * 1024;
 
 /// Pages (of 4 KiB, as a rule) that the write-ahead log has before they go into the file.
 const CHECKPOINT_PAGES: u32 = 8 * 1024;
