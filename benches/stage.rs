@@ -2,6 +2,7 @@
 //! production servers do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, SqliteConnection};
 
@@ -9,9 +10,15 @@ use crate::support::broker::{Broker, Kind};
 use crate::support::database::{Server, TestDatabase, execute};
 use crate::support::process::{new_folder, tree};
 use crate::support::servers::{Mysql, Postgres, PostgresOptions, Rabbitmq, RabbitmqOptions, Schedulers};
+use crate::usage;
 
 /// Room for some hundreds of thousands of rows, as a server that is meant to be fast has it.
 const MYSQL: [&str; 2] = ["--innodb-buffer-pool-size=512M", "--innodb-log-file-size=256M"];
+
+/// The servers are calm when they take so much of one core, looked at so often at most.
+const CALM: f64 = 0.1;
+const LOOK: Duration = Duration::from_millis(250);
+const LOOKS: u32 = 40;
 
 pub struct Stage {
     pub rabbit: Rabbitmq,
@@ -60,10 +67,19 @@ impl Stage {
         }
     }
 
-    /// What one run leaves to be written later must not be written during the next one.
+    /// What was left to be written later must not be written during the next run: the broker goes on for a
+    /// while after it has taken a backlog in.
     pub async fn settle(&self, server: Server) {
         if server == Server::Postgres {
             execute(&self.postgres.url(), "CHECKPOINT").await;
+        }
+        let servers = self.servers(server);
+        for _ in 0..LOOKS {
+            let before = usage::cpu(&servers);
+            tokio::time::sleep(LOOK).await;
+            if usage::cpu(&servers) - before < LOOK.as_secs_f64() * CALM {
+                break;
+            }
         }
     }
 
@@ -117,7 +133,12 @@ pub enum Eye {
 impl Eye {
     pub async fn open(url: &str) -> Eye {
         match Server::of(url) {
-            Server::Postgres => Eye::Postgres(PgConnection::connect(url).await.expect("a connection")),
+            Server::Postgres => {
+                let mut connection = PgConnection::connect(url).await.expect("a connection");
+                // A plan is made once, for the empty table, and would read all of it for its last rows ever after.
+                sqlx::query("SET enable_seqscan = off").execute(&mut connection).await.expect("a setting");
+                Eye::Postgres(connection)
+            }
             Server::Mysql => Eye::Mysql(MySqlConnection::connect(url).await.expect("a connection")),
             Server::Sqlite => Eye::Sqlite(SqliteConnection::connect(url).await.expect("a connection")),
         }
