@@ -5,13 +5,18 @@ use std::fmt::Write;
 
 use crate::plan::Target;
 
-/// The rows of the next statement: `most`, or else a power of two, so that batches of all sizes
-/// together need few different texts, each of which the server prepares once. At most `remaining`;
-/// one row always goes.
+/// So many rows go in one statement whatever their number: where batches are small, a message's wait is
+/// round trips.
+const FEW: usize = 32;
+
+/// The rows of the next statement: `most`, a few as they are, or else a power of two, so that batches of all
+/// sizes together need not too many different texts, each of which the server prepares once. At most
+/// `remaining`; one row always goes.
 pub(super) fn statement_rows(remaining: usize, most: usize) -> usize {
     match remaining {
         0 => 0,
         _ if remaining >= most => most.max(1),
+        _ if remaining <= FEW => remaining,
         _ => 1 << remaining.ilog2(),
     }
 }
@@ -109,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_statement_sizes_cover_every_batch() {
+    fn not_many_statement_sizes_cover_every_batch_and_a_few_rows_need_one() {
         for most in [1, 3, 100, 3276] {
             let mut sizes = std::collections::BTreeSet::new();
             for batch in 1..=2000 {
@@ -121,8 +126,9 @@ mod tests {
                     remaining -= rows;
                 }
             }
-            assert!(sizes.len() <= 12, "{sizes:?}");
+            assert!(sizes.len() <= FEW + 7, "{sizes:?}");
         }
+        assert_eq!(statement_rows(FEW, 1_000), FEW);
         assert_eq!(statement_rows(0, 5), 0);
         assert_eq!(statement_rows(5, 0), 1);
     }

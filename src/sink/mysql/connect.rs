@@ -17,8 +17,9 @@ use crate::sink::Transport;
 const SQL_MODE: &str = "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,\
                         ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO";
 
-/// Prepared statements that a session keeps; each costs memory on the server.
-const STATEMENTS: usize = 64;
+/// Prepared statements that a session keeps: those of all sizes for the ledger and for rows of two shapes. Each
+/// costs memory on the server, which has 16,382 of them for all sessions by default.
+const STATEMENTS: usize = 120;
 
 /// The config's URL and TLS files as sqlx takes them.
 ///
