@@ -103,8 +103,12 @@ async fn a_letter_that_cannot_be_written_is_held_and_the_others_are_written() {
         let mut worker = Worker::run(&scene.config);
         worker.eventually("the others are written", async || scene.database.count(LETTERS).await == 2).await;
         worker.logs("holding: dead_letter_failed").await;
-        let depth = scene.broker.depth(&scene.queue).await;
-        assert_eq!(depth.ready + depth.unacked, 4 - scene.database.count("orders").await, "{server:?}");
+        // Behind it acks are single, and wait half a second for a larger one.
+        let all_but_it = async || {
+            let depth = scene.broker.depth(&scene.queue).await;
+            depth.ready + depth.unacked == 1 && scene.database.count("orders").await == 3
+        };
+        worker.eventually("the others are acked", all_but_it).await;
         let mend = if server == Server::Sqlite {
             "DROP TRIGGER no"
         } else {
