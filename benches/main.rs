@@ -70,7 +70,7 @@ async fn main() {
         let begin = Instant::now();
         let measured = section.measure(&bench, &mut stage).await;
         if section.always {
-            page.keep(section.name, &versions, begin.elapsed(), measured);
+            page.keep(section.name, &bench, &versions, begin.elapsed(), measured);
             page.write();
         }
     }

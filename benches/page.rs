@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::plot;
-use crate::sections::{SECTIONS, Section as Measurable};
+use crate::sections::{Bench, SECTIONS, Section as Measurable};
 
 /// What a section has measured.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -42,8 +42,9 @@ struct Kept {
     commit: String,
     versions: String,
     machine: String,
+    /// What was called for it.
+    command: String,
     /// That measuring took.
-    #[serde(default)]
     seconds: u64,
     section: Section,
 }
@@ -79,12 +80,13 @@ impl Page {
     }
 
     /// Keeps what a section has measured.
-    pub fn keep(&self, name: &str, versions: &str, took: Duration, section: Section) {
+    pub fn keep(&self, name: &str, bench: &Bench, versions: &str, took: Duration, section: Section) {
         let kept = Kept {
             date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
             commit: commit(),
             versions: versions.to_owned(),
             machine: machine(),
+            command: format!("./benches/run.sh --runs {} --messages {} {name}", bench.runs, bench.messages),
             seconds: took.as_secs(),
             section,
         };
@@ -122,9 +124,9 @@ impl Page {
             std::fs::write(self.page.join(&file), plot::svg(header, curves)).expect("a file");
             writeln!(page, "\n![{}]({file})", section.title).expect("a String");
         }
-        let Kept { date, commit, versions, machine, seconds, .. } = kept;
-        let command = format!("`./benches/run.sh {}`, {seconds} s", section.name);
-        writeln!(page, "\n{date}, commit {commit}, {versions}, {machine}; {command}.").expect("a String");
+        let Kept { date, commit, versions, machine, command, seconds, .. } = kept;
+        writeln!(page, "\n{date}, commit {commit}, {versions}, {machine}; `{command}`, {seconds} s.")
+            .expect("a String");
     }
 }
 
