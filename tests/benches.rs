@@ -35,6 +35,10 @@ fn sections() -> Vec<(String, String)> {
     sections.into_iter().map(|(name, title)| (name.to_owned(), title.to_owned())).collect()
 }
 
+fn read(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
 /// Rows below each heading of the page.
 fn tables(page: &str) -> Vec<(String, usize)> {
     page.split("\n## ")
@@ -58,7 +62,7 @@ fn slow_a_moment_of_the_benchmark_makes_a_page_and_a_plot() {
     let expected =
         [("Bad messages among good ones", 3), ("Rows in a batch", 15), ("From the start to the first row", 1)];
     assert_eq!(found, expected.map(|(title, rows)| (title.to_owned(), rows)), "{page}");
-    for what in ["PostgreSQL 1", "SQLite 3", "RabbitMQ ", "](plots/batches.svg)", "`./benches/run.sh batches`"] {
+    for what in ["PostgreSQL 1", "SQLite 3", "RabbitMQ ", "](plots/batches.svg)", "`./benches/run.sh --runs 1 --messages 2000 batches`"] {
         assert!(page.contains(what), "no {what} in:\n{page}");
     }
     let plot = std::fs::read_to_string(folder.path().join("plots/batches.svg")).unwrap();
@@ -67,13 +71,31 @@ fn slow_a_moment_of_the_benchmark_makes_a_page_and_a_plot() {
 
 #[test]
 fn slow_the_page_has_all_sections_and_no_others() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md");
-    // Nothing to compare until all of it was measured for the first time.
-    let Ok(page) = std::fs::read_to_string(page) else { return };
+    let page = read("benches/RESULTS.md");
     let found = tables(&page);
     let titles: Vec<String> = sections().into_iter().map(|(_, title)| title).collect();
     assert_eq!(found.iter().map(|(title, _)| title.clone()).collect::<Vec<_>>(), titles);
     for (title, rows) in found {
         assert!(rows > 0, "{title} has no line");
+    }
+}
+
+/// Plots, and tables by their titles.
+#[test]
+fn the_documentation_shows_every_plot_and_names_no_table_that_is_not_there() {
+    let (page, documentation) = (read("benches/RESULTS.md"), read("docs/performance.md"));
+    let plots: Vec<&str> = page.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    let plots: Vec<&str> = plots.into_iter().filter(|file| file.ends_with(".svg")).collect();
+    assert!(plots.len() >= 3, "only {plots:?}");
+    for plot in plots {
+        assert!(documentation.contains(&format!("../benches/{plot})")), "{plot} isn't shown");
+    }
+    let titles: Vec<String> = tables(&page).into_iter().map(|(title, _)| title).collect();
+    // *Titles* stand between single stars.
+    let plain: String = documentation.replace('\n', " ").split("**").step_by(2).collect();
+    let named: Vec<&str> = plain.split('*').skip(1).step_by(2).filter(|name| *name != "floor").collect();
+    assert!(named.len() >= 10, "only {named:?}");
+    for name in named {
+        assert!(titles.iter().any(|title| title == name), "no table {name}");
     }
 }
