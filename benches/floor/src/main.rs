@@ -113,6 +113,7 @@ async fn main() -> Outcome<()> {
     if let Some(ended) = tasks.join_next().await {
         ended??;
     }
-    connection.close(200, "done".into()).await?;
+    // All is acked; the other consumers' channels may be on their way out, which the client takes for an error.
+    connection.close(200, "done".into()).await.ok();
     Ok(())
 }
