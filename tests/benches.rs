@@ -62,7 +62,13 @@ fn slow_a_moment_of_the_benchmark_makes_a_page_and_a_plot() {
     let expected =
         [("Bad messages among good ones", 3), ("Rows in a batch", 15), ("From the start to the first row", 1)];
     assert_eq!(found, expected.map(|(title, rows)| (title.to_owned(), rows)), "{page}");
-    for what in ["PostgreSQL 1", "SQLite 3", "RabbitMQ ", "](plots/batches.svg)", "`./benches/run.sh --runs 1 --messages 2000 batches`"] {
+    for what in [
+        "PostgreSQL 1",
+        "SQLite 3",
+        "RabbitMQ ",
+        "](plots/batches.svg)",
+        "`./benches/run.sh --runs 1 --messages 2000 batches`",
+    ] {
         assert!(page.contains(what), "no {what} in:\n{page}");
     }
     let plot = std::fs::read_to_string(folder.path().join("plots/batches.svg")).unwrap();
