@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures the worker against programs written by hand, on private servers, and writes benches/RESULTS.md.
-# The machine should have nothing else to do: all of it takes about an hour on two cores.
+# The machine should have nothing else to do: all of it takes an hour and a half on two cores.
 set -euo pipefail
 
 usage() {

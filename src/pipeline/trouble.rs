@@ -207,7 +207,8 @@ impl<S: Source> Consumer<S> {
         let mut retried = std::mem::take(&mut self.writer.retried);
         let known = |(_, outcome): &(Unit, Outcome)| matches!(outcome, Outcome::Written | Outcome::Duplicate);
         let clean = refused.is_empty() && waiting.is_empty() && left.is_empty() && settled.iter().all(known);
-        if clean && self.batcher.is_half_full() {
+        // What is to be given back is looked at only while the writer is free.
+        if clean && self.batcher.is_half_full() && self.hold_expired(now).is_none() {
             // The database needn't wait until we have counted.
             self.start_writing(now);
         }

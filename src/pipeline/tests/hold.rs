@@ -93,6 +93,20 @@ async fn while_a_parent_is_missing_for_longer() {
     assert_gives_back(&rig, consumer, Instant::now(), Duration::from_millis(50)).await;
 }
 
+/// The writer has its next batch before the last one is settled: it is never free to be seen so.
+#[tokio::test(start_paused = true)]
+async fn while_a_parent_is_missing_and_others_keep_the_writer_busy() {
+    let rig = Rig::with(|pipeline| {
+        (pipeline.retry.missing_parent, pipeline.retry.max) = (2 * HOLD, 2 * HOLD);
+        pipeline.batch.max_rows = 2;
+    });
+    rig.database.state().slow = Duration::from_secs(1);
+    rig.publish("0", "child of 5000");
+    rig.publish_good(1..4_000);
+    let consumer = rig.start();
+    assert_gives_back(&rig, consumer, Instant::now(), Duration::from_secs(3)).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn while_a_writer_is_slow_its_answer_is_waited_for() {
     let rig = Rig::new();
