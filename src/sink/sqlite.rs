@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::letters::Letters;
 use super::optimistic::{self, Ending};
 use super::pauses::{self, Pauses};
-use super::values_sql::Insert;
+use super::values_sql::{self, Insert};
 use super::{Access, Database, Entered, LedgerIdentity, LetterTable, Opening, PauseTable, Session, Survey};
 use crate::catalogue::{Table, TableName};
 use crate::config;
@@ -78,6 +78,7 @@ impl Sqlite {
             // several times over; these two bounds nearly double the rows per second.
             .pragma("cache_size", format!("-{CACHE_KIB}"))
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+            .statement_cache_capacity(values_sql::STATEMENTS)
             .busy_timeout(busy)
             .disable_statement_logging();
         if !url.contains("mode=") {

@@ -9,17 +9,13 @@ use url::Url;
 use super::{MysqlSession, classify, text_at};
 use crate::config;
 use crate::error::{ErrorClass, Failure};
-use crate::sink::Transport;
+use crate::sink::{Transport, values_sql};
 
 /// Strictness: what doesn't fit is an error, and a 0 in an AUTO_INCREMENT column is a 0. Set
 /// whole, not added to the server's own, in which ANSI_QUOTES or ORACLE could change what our
 /// statements mean.
 const SQL_MODE: &str = "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,\
                         ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO";
-
-/// Prepared statements that a session keeps: those of all sizes for the ledger and for rows of two shapes. Each
-/// costs memory on the server, which has 16,382 of them for all sessions by default.
-const STATEMENTS: usize = 120;
 
 /// The config's URL and TLS files as sqlx takes them.
 ///
@@ -40,7 +36,7 @@ pub(super) fn options(config: &config::Database) -> Result<MySqlConnectOptions, 
         .timezone(None)
         .pipes_as_concat(false)
         .no_engine_substitution(false)
-        .statement_cache_capacity(STATEMENTS)
+        .statement_cache_capacity(values_sql::STATEMENTS)
         .disable_statement_logging();
     if let Some(url::Host::Ipv6(address)) = url.host() {
         // The URL's brackets are no part of the address.
