@@ -18,7 +18,7 @@ if [ "${1:-}" != inside ]; then
     trap 'rm -rf "$given"' EXIT
     while read -r name; do cp -r "$name" "$given/"; done < <(sed -n 's/^!//p' deploy/Dockerfile.dockerignore)
     (cd "$given" && cargo metadata --format-version 1 --no-deps --locked >/dev/null)
-    [ -z "$(cd "$given" && find . -name '*.md' -o -name '*.toml' | grep -vE '^./Cargo.toml$')" ]
+    [ -z "$(cd "$given" && find . -name '*.md' -o -name '*.toml' | grep -vE '^./(Cargo|.cargo/config).toml$')" ]
 
     echo "== build"
     cargo build --release --locked --target "$target" --bin rabbit-sink

@@ -25,6 +25,12 @@ pub(super) struct Pace {
     next_batch: Option<Instant>,
 }
 
+/// Bytes of as many batches as the prefetch holds of small messages: of large ones more would wait for nothing.
+fn in_batches(config: &config::Pipeline) -> usize {
+    let rows = config.batch.max_rows.max(1);
+    (config.batch.max_bytes / rows).saturating_mul(usize::from(config.prefetch)).max(config.batch.max_bytes)
+}
+
 impl Pace {
     pub(super) fn new(config: &config::Pipeline) -> Self {
         // Even if all of the first ones are as large as allowed, they fit.
@@ -41,7 +47,7 @@ impl Pace {
             current: first.min(most),
             most,
             fixed,
-            max_unacked_bytes: config.limits.max_unacked_bytes,
+            max_unacked_bytes: config.limits.max_unacked_bytes.min(in_batches(config)),
             mean: 0.0,
             seen: 0,
             interval_per_row: if rate > 0.0 { Duration::from_secs_f64(1.0 / rate) } else { Duration::ZERO },

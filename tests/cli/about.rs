@@ -28,6 +28,18 @@ fn version_is_data_and_names_the_build() {
     assert_eq!(version.lines().count(), 1);
 }
 
+/// Where a build doesn't see `.cargo/config.toml`, it needs twice the memory with large messages.
+#[test]
+fn the_allocator_is_built_with_its_settings() {
+    let output = bare(&["--version"]).env("_RJEM_MALLOC_CONF", "stats_print:true").output().unwrap();
+    let told = text(&output.stderr);
+    let settings = toml::from_str::<toml::Table>(include_str!("../../.cargo/config.toml")).unwrap();
+    let settings = settings["env"]["JEMALLOC_SYS_WITH_MALLOC_CONF"].as_str().unwrap().split(',');
+    for (name, value) in settings.map(|setting| setting.split_once(':').unwrap()) {
+        assert!(told.contains(&format!("opt.{name}: {value}")), "{name}: {told}");
+    }
+}
+
 fn git(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
     command.arg("-C").arg(folder).args(["-c", "user.name=t", "-c", "user.email=t@example.com"]).args(arguments);

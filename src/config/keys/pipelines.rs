@@ -67,7 +67,8 @@ pub(in crate::config) static PIPELINE: Keys = Keys {
             Integer(1, u16::MAX as i64),
             Words("2000, or 2 × `batch.max_rows` if that is more"),
             "The most unacked messages per consumer. At least 2 × `batch.max_rows`. The worker begins with few and \
-             widens as far as `limits.max_unacked_bytes` allows.",
+             widens as far as `limits.max_unacked_bytes` allows, and to no more full batches of large messages than of \
+             small ones (`batch.max_bytes`).",
             "5000",
         ),
         key(

@@ -52,6 +52,19 @@ async fn large_messages_narrow_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn large_messages_are_no_more_batches_than_small_ones() {
+    let rig = Rig::new();
+    // Two batches of small messages, so two of 8 MiB.
+    let config = &rig.context.config;
+    assert_eq!((config.prefetch, config.batch.max_rows, config.batch.max_bytes), (2000, 1000, 8 << 20));
+    (0..3000).for_each(|n| rig.broker.publish(message(&n.to_string(), padded(n, 20_000))));
+    let _consumer = rig.start();
+    rig.until_queue_empty().await;
+    rig.assert_clean();
+    assert_eq!(rig.broker.queue().prefetches.last(), Some(&838));
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_than_the_limit_is_taken_while_nothing_settles() {
     const LIMIT: usize = 100_000;
     let rig = Rig::with(|pipeline| pipeline.limits.max_unacked_bytes = LIMIT);

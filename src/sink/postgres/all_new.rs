@@ -17,11 +17,14 @@ use super::classify::failure;
 use super::link::Link;
 use super::{statement, unchanged, write};
 
-/// `false`: nothing was written, and only the careful way can tell why.
+/// Bytes of a ledger entry and its array elements, about.
+const ENTRY: usize = 64;
+
+/// `false`: nothing was written, and only the careful way can tell why. `bytes`: about what the rows have.
 ///
 /// # Errors
 /// Where the connection or somebody else's lock is at fault; then that way would fare no better.
-pub(super) async fn write(link: &mut Link, plan: &WritePlan, units: &[&Unit]) -> Result<bool, Failure> {
+pub(super) async fn write(link: &mut Link, plan: &WritePlan, units: &[&Unit], bytes: usize) -> Result<bool, Failure> {
     let groups = shape::group(units.iter().copied());
     let [group] = groups.as_slice() else { return Ok(false) };
     if units.iter().any(|unit| unit.letter.is_some()) {
@@ -29,6 +32,7 @@ pub(super) async fn write(link: &mut Link, plan: &WritePlan, units: &[&Unit]) ->
     }
     let target = write::target(plan, group)?;
     let mut arguments = PgArguments::default();
+    arguments.reserve(3 + group.columns.len(), bytes + units.len() * ENTRY);
     let ledger = match &plan.deduplication {
         Deduplication::Ledger(ledger) => {
             let (ids, hashes) = write::entries(units);

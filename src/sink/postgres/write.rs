@@ -38,7 +38,7 @@ pub(super) async fn write(
 ) -> Result<Vec<Outcome>, Failure> {
     let bytes = refuse_too_large(units, MAX_ROW)?;
     let one_statement = !isolating && !*careful && bytes <= MAX_STATEMENT;
-    if one_statement && all_new::write(link, plan, units).await? {
+    if one_statement && all_new::write(link, plan, units, bytes).await? {
         return Ok(vec![Outcome::Written; units.len()]);
     }
     link.begin(isolating).await?;
