@@ -323,6 +323,12 @@ pub enum Outcome {
     Superseded,
     /// Nothing had to be written (a tombstone, say).
     Skipped,
-    /// It can't be written: to be dead-lettered.
-    Rejected(Failure),
+    /// It can't be written: to be dead-lettered. Boxed: it is rare, and outcomes are handed on by the thousand.
+    Rejected(Box<Failure>),
+}
+
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        Outcome::Rejected(Box::new(failure))
+    }
 }

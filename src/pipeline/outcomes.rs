@@ -20,7 +20,7 @@ pub(super) struct Decided {
 
 impl Decided {
     pub(super) fn refused((delivery, failure): (Delivery, Failure)) -> Self {
-        Decided { delivery, outcome: Outcome::Rejected(failure), attempts: 0 }
+        Decided { delivery, outcome: failure.into(), attempts: 0 }
     }
 
     pub(super) fn unit(unit: Unit, outcome: Outcome) -> Self {
@@ -64,7 +64,7 @@ impl<S: Source> Consumer<S> {
                 Outcome::Rejected(failure) => {
                     let held = storm.as_ref().is_some_and(|cause| *cause == failure.cause());
                     let Delivery { tag, envelope, .. } = one.delivery;
-                    let rejection = Rejection { tag, attempts: one.attempts, envelope, failure };
+                    let rejection = Rejection { tag, attempts: one.attempts, envelope, failure: *failure };
                     if held {
                         self.held.push(rejection)
                     } else {

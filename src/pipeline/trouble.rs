@@ -223,7 +223,7 @@ impl<S: Source> Consumer<S> {
                 retried.iter().position(|parked| parked.what == unit.delivery.tag).map(|at| retried.swap_remove(at));
             match self.park(unit, before, now) {
                 Ok(parked) => self.parked.push(parked),
-                Err(unit) => decided.push(Decided::unit(*unit, Outcome::Rejected(failure))),
+                Err(unit) => decided.push(Decided::unit(*unit, failure.into())),
             }
         }
         self.conclude(decided);

@@ -193,7 +193,7 @@ fn distinct<'a>(
 pub(super) fn merged(units: &[&Unit], rows: Vec<Outcome>) -> Vec<Outcome> {
     let mut rows = rows.into_iter();
     let lacking = || Failure::new(ErrorClass::Unknown, "no_outcome", "a unit has no outcome; this is a bug");
-    let row = |rows: &mut std::vec::IntoIter<Outcome>| rows.next().unwrap_or_else(|| Outcome::Rejected(lacking()));
+    let row = |rows: &mut std::vec::IntoIter<Outcome>| rows.next().unwrap_or_else(|| lacking().into());
     units.iter().map(|unit| if unit.letter.is_some() { Outcome::Written } else { row(&mut rows) }).collect()
 }
 

@@ -176,24 +176,24 @@ async fn with_ledger<E: Engine>(
         } else {
             Known::new()
         };
-        let mut outcomes: Vec<Outcome> = units.iter().map(|_| without_id()).collect();
+        let mut outcomes = vec![None; units.len()];
         let mut entries = Vec::with_capacity(order.len());
         let mut fresh = vec![false; units.len()];
         for &(at, entry) in &order {
-            outcomes[at] = match known.get(entry.id.as_str().as_bytes()) {
+            outcomes[at] = Some(match known.get(entry.id.as_str().as_bytes()) {
                 Some(hash) => repeated(hash == &entry.body_hash, plan.id_conflict),
                 None => {
                     entries.push(entry);
                     fresh[at] = true;
                     Outcome::Written
                 }
-            };
+            });
         }
         let fresh: Vec<&Unit> = units.iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(unit, _)| *unit).collect();
         match transaction(engine, plan, Some((ledger, &entries)), &fresh, rest).await {
             Ok(()) => {
                 *engine.careful() = !known.is_empty();
-                return Ok(outcomes);
+                return Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(without_id)).collect());
             }
             Err((failure, Step::Ledger)) if E::is_repeat(&failure) => look = true,
             Err((failure, _)) => return Err(failure),
@@ -266,18 +266,15 @@ fn repeated(same_body: bool, conflict: IdConflict) -> Outcome {
     if same_body || conflict == IdConflict::Ignore {
         return Outcome::Duplicate;
     }
-    Outcome::Rejected(Failure::new(
-        ErrorClass::IdConflict,
-        "other_body",
-        "a message with the same ID but another body was written before; either the publisher re-uses IDs, \
-         or message_id names the wrong place",
-    ))
+    let message = "a message with the same ID but another body was written before; either the publisher re-uses IDs, \
+                   or message_id names the wrong place";
+    Failure::new(ErrorClass::IdConflict, "other_body", message).into()
 }
 
 /// Mapping lets no message without an ID through to a ledger; should one come all the same, it is
 /// not written without a trace.
 fn without_id() -> Outcome {
-    Outcome::Rejected(Failure::new(ErrorClass::Mapping, "no_message_id", "the message has no ID for the ledger"))
+    Failure::new(ErrorClass::Mapping, "no_message_id", "the message has no ID for the ledger").into()
 }
 
 /// A plan without a table.

@@ -76,7 +76,7 @@ impl Round {
     }
 
     pub(super) fn reject(&mut self, at: usize, failure: Failure) {
-        self.verdicts[at] = Some(Verdict::Outcome(Outcome::Rejected(failure)));
+        self.verdicts[at] = Some(Verdict::Outcome(failure.into()));
     }
 
     /// Gives those whose ID has just been written, or was known, the outcome that this means for
@@ -124,5 +124,5 @@ fn repeated(entry: &LedgerEntry, stored: [u8; 16], id_conflict: IdConflict) -> O
         return Outcome::Duplicate;
     }
     let message = "this message ID has been written with another body";
-    Outcome::Rejected(Failure::new(ErrorClass::IdConflict, "other_body", message))
+    Failure::new(ErrorClass::IdConflict, "other_body", message).into()
 }

@@ -120,7 +120,7 @@ impl BrokenSession {
             Err(failure) if failure.class == ErrorClass::SinkUnavailable => {
                 self.lost = true;
                 let verdict = Failure::new(ErrorClass::RowRejected, "io", "the database is away");
-                Ok(units.iter().map(|_| Outcome::Rejected(verdict.clone())).collect())
+                Ok(units.iter().map(|_| verdict.clone().into()).collect())
             }
             written => written,
         }

@@ -171,7 +171,7 @@ fn verdict(outcome: Outcome) -> Verdict {
         Outcome::Duplicate => Verdict::AlreadyThere,
         Outcome::Superseded => Verdict::Superseded,
         Outcome::Skipped => Verdict::Skipped,
-        Outcome::Rejected(failure) => Verdict::Refused(failure),
+        Outcome::Rejected(failure) => Verdict::Refused(*failure),
     }
 }
 

@@ -140,7 +140,8 @@ impl Told<'_> {
             "outcome": if self.rejected.is_some() { "rejected" } else { "row" },
             "rejected": self.rejected.as_ref().map(failure_json),
             "rehearsed": self.rehearsed.as_ref().map(|rehearsed| match rehearsed {
-                Ok(Outcome::Rejected(failure)) | Err(failure) => json!({"outcome": "rejected", "rejected": failure_json(failure)}),
+                Ok(Outcome::Rejected(failure)) => rejection_json(failure),
+                Err(failure) => rejection_json(failure),
                 Ok(outcome) => json!({"outcome": outcome_name(outcome)}),
             }),
         })
@@ -185,9 +186,14 @@ fn outcome_name(outcome: &Outcome) -> &'static str {
     }
 }
 
+fn rejection_json(failure: &Failure) -> Value {
+    json!({"outcome": "rejected", "rejected": failure_json(failure)})
+}
+
 fn rehearsal(rehearsed: &Result<Outcome, Failure>) -> String {
     match rehearsed {
-        Ok(Outcome::Rejected(failure)) | Err(failure) => format!("✗ {}", told(failure)),
+        Ok(Outcome::Rejected(failure)) => format!("✗ {}", told(failure)),
+        Err(failure) => format!("✗ {}", told(failure)),
         Ok(outcome) => format!("✓ {}", outcome_name(outcome)),
     }
 }

@@ -136,9 +136,7 @@ impl State {
             }
             let outcome = match self.ledger.get(&id) {
                 Some(hash) if *hash == entry.body_hash => Outcome::Duplicate,
-                Some(_) => {
-                    Outcome::Rejected(Failure::new(ErrorClass::IdConflict, "other_body", "written with another body"))
-                }
+                Some(_) => Failure::new(ErrorClass::IdConflict, "other_body", "written with another body").into(),
                 None => {
                     self.accept(&id, &kind(&unit.delivery.envelope.body), &fresh)?;
                     Outcome::Written

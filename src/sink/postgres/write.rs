@@ -161,7 +161,7 @@ async fn enter_ids(
             Some(entry) => repeated(entry, known.get(entry.id.as_str()), id_conflict),
             None => {
                 let message = "a message without an ID can't be told from its repetition in the ledger";
-                Ok(Outcome::Rejected(Failure::new(ErrorClass::Mapping, "message_id", message)))
+                Ok(Failure::new(ErrorClass::Mapping, "message_id", message).into())
             }
         })
         .collect()
@@ -181,11 +181,10 @@ pub(super) fn entries<'a>(units: &[&'a Unit]) -> (Vec<&'a str>, Vec<&'a [u8]>) {
 fn repeated(entry: &LedgerEntry, hash: Option<&Vec<u8>>, id_conflict: IdConflict) -> Result<Outcome, Failure> {
     match hash {
         Some(hash) if hash[..] == entry.body_hash || id_conflict == IdConflict::Ignore => Ok(Outcome::Duplicate),
-        Some(_) => Ok(Outcome::Rejected(Failure::new(
-            ErrorClass::IdConflict,
-            "other_body",
-            "the ledger has this message ID with another body",
-        ))),
+        Some(_) => {
+            let message = "the ledger has this message ID with another body";
+            Ok(Failure::new(ErrorClass::IdConflict, "other_body", message).into())
+        }
         None => Err(Failure::new(
             ErrorClass::SinkContention,
             "ledger_moved",
