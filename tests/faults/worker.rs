@@ -198,17 +198,19 @@ async fn memory_limit(scene: &mut Scene) {
     scene.kill_worker().await;
     scene.publish((0..BIG).map(big).collect()).await;
     scene.start_program(limited(&kib));
-    let (mut deaths, end) = (0, Instant::now() + PATIENCE);
-    while deaths < 5 && scene.written_like("big-").await < BIG {
-        assert!(Instant::now() < end, "it neither dies nor writes; its log:\n{}", scene.worker().log_tail());
-        if !scene.worker().alive() {
-            deaths += 1;
+    let (mut ends, end) = (0, Instant::now() + PATIENCE);
+    while ends < 5 && scene.written_like("big-").await < BIG {
+        let log = scene.worker().log_tail();
+        assert!(Instant::now() < end, "it neither dies nor holds nor writes; its log:\n{log}");
+        // What is left may be too little for the thread of a further connection: then it doesn't die, it holds.
+        if !scene.worker().alive() || log.contains("holding: ") {
+            ends += 1;
             scene.kill_worker().await;
             scene.start_program(limited(&kib));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    eprintln!("under {kib} KiB of address space the worker has died {deaths} times");
+    eprintln!("under {kib} KiB of address space the worker has died or held {ends} times");
     scene.kill_worker().await;
     scene.start_worker();
     scene.mended().await;
