@@ -247,6 +247,9 @@ impl Session for SqliteSession {
 
     fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
         Box::pin(async move {
+            // The count reads all of it, and nobody reads it again from this session's cache.
+            let cache = sqlx::raw_sql("PRAGMA cache_size = -2000").execute(&mut self.connection).await;
+            cache.map_err(|error| classify::failure(error, &[]))?;
             let count = format!("SELECT count(*) FROM {}", quote(&ledger.table));
             let counted = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut self.connection).await;
             let rows: i64 = counted.map_err(|error| classify::failure(error, &[]))?;
