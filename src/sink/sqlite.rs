@@ -247,7 +247,7 @@ impl Session for SqliteSession {
 
     fn ledger_size<'a>(&'a mut self, ledger: &'a Ledger) -> BoxFuture<'a, Result<LedgerSize, Failure>> {
         Box::pin(async move {
-            // The count reads all of it, and nobody reads it again from this session's cache.
+            // The count reads all of the ledger, which this connection then has no more use for.
             let cache = sqlx::raw_sql("PRAGMA cache_size = -2000").execute(&mut self.connection).await;
             cache.map_err(|error| classify::failure(error, &[]))?;
             let count = format!("SELECT count(*) FROM {}", quote(&ledger.table));
